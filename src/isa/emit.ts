@@ -44,7 +44,12 @@ export interface Emit {
   const(ty: Ty, value: number | bigint): Val
 
   // --- operands of the row, by index ---
-  /** Value of operand i at its own width (register, memory or immediate; immediates extended as the row says). */
+  /**
+   * Value of operand i at its own width (register, memory or immediate; immediates extended as the row says).
+   * A vector register operand is always the whole register, whatever its memory form holds: xmm_m32 in its
+   * register form reads and writes v128, mm_m64 i64 (the significand of the aliased x87 register; the semantic
+   * function sets the exponent). sti reads as the i32 0..7 of the encoding, not as a value.
+   */
   read(i: number): Val
   write(i: number, value: Val): void
   /** Atomic under LOCK: computes the new value from the old with pure operations only, possibly more than once. */
@@ -55,6 +60,8 @@ export interface Emit {
   offset(): Val
   /** Linear address of the memory operand + displacement bytes, checked for an access of `bytes` bytes, i64. */
   linear(bytes: number, write: boolean, displacement?: Val | number): Val
+  /** The seg byte of the memory operand, i32, for kernel functions that take a gva and a seg. */
+  seg(): Val
   /** Loads and stores at a linear address from linear(). Not atomic. */
   load(ty: Ty, gva: Val): Val
   store(gva: Val, value: Val): void
