@@ -52,9 +52,12 @@ export interface Emit {
    */
   read(i: number): Val
   write(i: number, value: Val): void
-  /** Atomic under LOCK: computes the new value from the old with pure operations only, possibly more than once. */
-  modify(i: number, compute: (old: Val) => Val): { readonly old: Val; readonly value: Val }
-  /** Like modify but may decide not to store (CMPXCHG): store happens always, of either value, as hardware does. */
+  /**
+   * Atomic under LOCK: computes the new value from the old with pure operations only, possibly more than once.
+   * The store always happens (CMPXCHG stores the old value back), as on hardware. The displacement (i64, bytes; memory
+   * forms only) is added to the effective address before truncation to the address size: bit strings of BTS.
+   */
+  modify(i: number, compute: (old: Val) => Val, displacement?: Val): { readonly old: Val; readonly value: Val }
   isMemory(i: number): boolean
   /** Effective address (offset in its segment) of the memory operand, i64, truncated to the address size. */
   offset(): Val
@@ -69,6 +72,12 @@ export interface Emit {
   addressOf(i: number): Val
   /** Address of one of the 16-byte scratch slots (0..CPU_SCRATCH_SLOTS-1): i32. */
   scratch(slot: number): Val
+  /** Number of the register operand i as encoded, i32: sreg (SEG_*), creg, dreg. read() of an sreg gives its selector, i16. */
+  index(i: number): Val
+  /** Repeat prefix of a string row, i32: 0 none, 1 REP/REPE, 2 REPNE. */
+  rep(): Val
+  /** Address size in bytes, i32: 2, 4 or 8. */
+  addressBytes(): Val
   /** Raw access to the CPU struct (named fields of abi/layout.ts), for state that is no operand. */
   getCpu(ty: Ty, offset: number): Val
   setCpu(offset: number, value: Val): void
@@ -140,13 +149,21 @@ export interface Emit {
   raiseIf(condition: Val, vector: Vector, error?: number | Val): void
   /** RIP of the next instruction, in RIP space, i64 (truncated to the operand size in legacy modes by callers). */
   nextRip(): Val
-  /** Near branch to the row's rel operand. With a condition: taken if nonzero, else fall through. */
-  branchRel(condition?: Val): void
-  /** Near indirect branch to a RIP value (i64, already truncated to the operand size). Checks canonical form or CS limit. */
-  branchTo(rip: Val): void
+  /**
+   * Near branch to the row's rel operand. With a condition: taken if nonzero, else fall through.
+   * `commit` runs after the target was checked (canonical form or CS limit) and before the transfer: what CALL and RET
+   * change only when the branch itself does not fault. It may fault itself (a push).
+   */
+  branchRel(condition?: Val, commit?: () => void): void
+  /** Near indirect branch to a RIP value (i64, already truncated to the operand size); checks and commit as branchRel. */
+  branchTo(rip: Val, commit?: () => void): void
   /** Pushes / pops with the stack of the mode; the value has the width to push. RSP is committed after the access succeeded. */
   push(value: Val): void
   pop(ty: IntTy): Val
+  /** Top of the stack without moving RSP: for rows that can fault after reading it. Followed by adjustStack. */
+  peek(ty: IntTy): Val
+  /** RSP += bytes (i64 or number) within the stack-pointer width; accesses nothing. */
+  adjustStack(bytes: Val | number): void
   /** Calls a kernel function; faults and transfers are handled as its table entry says. */
   call(name: KernelName | FpName, args: readonly Val[]): Val | undefined
   /** Requires CPL 0 (else #GP(0)). */

@@ -3,25 +3,70 @@
  * Rows live in rows/<family>.ts; the semantic function of the same id lives in semantics/<family>.ts.
  * Every column that an engine, a decoder or a test needs is here; absence always means "none" or "unchanged".
  *
- * Opcode column `op`, in the manual's notation:
- *   [NP|66|F3|F2] [REX.W|W0] [0F | 0F 38 | 0F 3A] opcode-byte[+r] [/r | /0../7 | /0 mod=3 | modrm byte "D9 F0"] [ib|iw|id|io|cb|cw|cd|cp|moffs]
- *   VEX rows start with "VEX.128.66.0F38.W0" as in the manual.
- * Width column: a row whose operands are 'v' (16/32/64 by prefix) or 'b' is instantiated once per width.
+ *   add_rmv_rv: row('add', '01 /r', ['rw:rmv', 'r:rv'], 'r=- w=oszapc u=- 0=- 1=-', { lock: true }),
+ *
+ * Opcode column `op`, in the manual's notation, tokens separated by blanks:
+ *   NP 66 F3 F2     mandatory prefix: NP = none of the three; NFx = neither F2 nor F3 (66 stays the operand size);
+ *                   without such a token all of them are accepted and ignored, 66 being the operand size
+ *   REX.W W0        only with / only without REX.W         REX.B0 REX.B1   only without / with REX.B
+ *   A16 A32 A64     only with this address size
+ *   0F, 0F 38, 0F 3A, opcode byte, with +r for a register in its low 3 bits ("50+r"; "91+r" means 91..97)
+ *   /r, /0../7      ModRM follows; reg is an operand, or this digit; then "mod=3" or "mod=m" (memory)
+ *   D9 F0           a second fixed byte is a whole ModRM byte; C0+r after the opcode is ModRM C0..C7 ("D8 C0+r")
+ *   ib iw id io cb cw cd cp moffs …   for the reader only: what follows is derived from the operands
+ *   VEX.128.66.0F38.W0 F7 /r   VEX rows: L is 128 256 LZ LIG; prefix NP 66 F3 F2; map; W0 W1 WIG
+ *
+ * Where two rows accept the same bytes the more specific one wins (F3 90 PAUSE before 90 NOP); the row tests
+ * prove that no other overlap exists. A row whose feature is absent does not exist, so TZCNT decodes as BSF.
  */
+import type { FeatureName } from './features.ts'
+
 export type FlagName = 'cf' | 'pf' | 'af' | 'zf' | 'sf' | 'of' | 'df' | 'if' | 'tf' | 'ac' | 'id' | 'iopl' | 'nt' | 'rf' | 'vm'
+export type Width = 8 | 16 | 32 | 64 | 0
+export type Access = 'r' | 'w' | 'rw' | 'n'
 
 /**
- * Operand: access ':' place. access r, w, rw, or n (address only, LEA, or not accessed).
- *   rm8 rm16 rm32 rm64 rmv   ModRM.rm, register or memory          rmy = 32 or 64 by REX.W (no 16)
- *   r8 r16 r32 r64 rv ry     ModRM.reg                              ov o8 = register in the opcode byte
- *   m m8 m16 m32 m64 m80 m128 mv m16:v  memory only                  R = register form only (rv/ry by mod=3)
- *   imm8 imm16 imm32 immv immz (imm sign-extended to v), simm8 (imm8 sign-extended to v)   one = constant 1
- *   rel8 relz                branch displacement
- *   al ax eax rax rAXv cl dx ecx …  fixed registers
- *   xmm xmm_m32 xmm_m64 xmm_m128 (ModRM.rm)  xmm_r (ModRM.reg)  xmm_v (VEX.vvvv)  mm mm_m64 mm_r  st0 sti
- *   sreg creg dreg moffs8 moffsv ptr16:v
+ * Places. b, 16, 32, 64 fixed sizes; v = 16/32/64 by operand size; y = 32/64 by REX.W.
+ *   rm*   ModRM.rm, register or memory          R*   ModRM.rm, register only        m*  ModRM.rm, memory only
+ *   r*    ModRM.reg                             o*   register in the opcode byte    v*  VEX.vvvv
+ *   m     memory of a size the row's semantic function knows; m16:v far pointer in memory
+ *   imm8 imm16 immv   zero-extended to the operand size; immz = imm16/32 sign-extended to v; simm8 = imm8 sign-extended
+ *   imm16:8           ENTER's two immediates, read as i32 imm16 | imm8 << 16
+ *   ptr16:v           far pointer in the instruction, read as i64 offset | selector << 32
+ *   moffs8 moffsv     memory at an absolute offset in the instruction; no ModRM
+ *   one               the constant 1, not encoded
+ *   al … rAXv         fixed registers
+ *   xmm_m32 …         ModRM.rm, vector register or memory; xmm ModRM.rm register only; xmm_r ModRM.reg; xmm_v VEX.vvvv
+ *   mm_m64, mm, mm_r  the same for MMX; st0, sti: x87 stack; sreg creg dreg: ModRM.reg
  */
-export type Operand = string
+// prettier-ignore
+export const PLACES = [
+  'rm8', 'rm16', 'rm32', 'rm64', 'rmv', 'rmy', 'R8', 'R16', 'R32', 'R64', 'Rv', 'Ry',
+  'r8', 'r16', 'r32', 'r64', 'rv', 'ry', 'o8', 'ov', 'oy', 'v32', 'v64', 'vy',
+  'm', 'm8', 'm16', 'm32', 'm64', 'm80', 'm128', 'm256', 'mv', 'my', 'm16:v',
+  'imm8', 'imm16', 'imm32', 'immv', 'immz', 'simm8', 'imm16:8', 'ptr16:v', 'moffs8', 'moffsv', 'one', 'rel8', 'relz',
+  'al', 'ah', 'ax', 'eax', 'rax', 'rAXv', 'cl', 'cx', 'ecx', 'rcx', 'dx', 'edx', 'xmm0',
+  'xmm', 'xmm_m8', 'xmm_m16', 'xmm_m32', 'xmm_m64', 'xmm_m128', 'xmm_r', 'xmm_v', 'mm', 'mm_m32', 'mm_m64', 'mm_r',
+  'st0', 'sti', 'sreg', 'creg', 'dreg', 'es', 'cs', 'ss', 'ds', 'fs', 'gs',
+] as const
+export type Place = (typeof PLACES)[number]
+export type Operand = `${Access}:${Place}`
+
+/**
+ * Flag columns: read, written by the result, undefined afterwards (tests mask them), cleared, set. '-' = none.
+ * o s z a p c as in the manual, then d DF, i IF, t TF, k AC, y ID, l IOPL, n NT, f RF, m VM.
+ */
+export type FlagsText = `r=${string} w=${string} u=${string} 0=${string} 1=${string}`
+
+export interface FlagColumns {
+  readonly r: readonly FlagName[]
+  readonly w: readonly FlagName[]
+  readonly u: readonly FlagName[]
+  readonly cleared: readonly FlagName[]
+  readonly set: readonly FlagName[]
+}
+
+export type Fault = 'DE' | 'DB' | 'BP' | 'OF' | 'BR' | 'UD' | 'NM' | 'TS' | 'NP' | 'SS' | 'GP' | 'PF' | 'MF' | 'AC' | 'XM'
 
 export interface Row {
   /** Unique: mnemonic and operand shape, e.g. add_rmv_rv. Also the key of its semantic function. */
@@ -29,28 +74,122 @@ export interface Row {
   readonly mnemonic: string
   readonly op: string
   readonly operands: readonly Operand[]
-  /** Width classes to instantiate: 'b' = 8, 'v' = 16|32|64, 'y' = 32|64, number = fixed, 0 = no operand size. */
-  readonly widths: readonly (8 | 16 | 32 | 64 | 0)[]
+  /** Operand sizes to instantiate; [0] = the row has none. */
+  readonly widths: readonly Width[]
   /** 'both', 'legacy' (invalid in 64-bit code), 'long' (only in 64-bit code). */
   readonly modes: 'both' | 'legacy' | 'long'
-  /** Operand size in 64-bit code: 'rex' = 32 unless REX.W; 'd64' = 64 unless 66; 'f64' = always 64. */
+  /** #UD in real and virtual-8086 mode. */
+  readonly protectedOnly: boolean
+  /** Operand size in 64-bit code: 'rex' = 32 unless REX.W or 66; 'd64' = 64 unless 66; 'f64' = always 64. */
   readonly osize: 'rex' | 'd64' | 'f64'
-  readonly feature: string
-  readonly flags: {
-    readonly r: readonly FlagName[]
-    readonly w: readonly FlagName[]
-    /** Undefined after the instruction: tests mask them. */
-    readonly u: readonly FlagName[]
-    readonly cleared: readonly FlagName[]
-    readonly set: readonly FlagName[]
-  }
+  readonly feature: FeatureName
+  readonly flags: FlagColumns
+  /** LOCK is allowed with a memory destination. */
   readonly lock: boolean
   /** Accepts REP/REPNE as a repeat. */
   readonly rep: boolean
   /** The block ends after it: control transfer, or a change of anything that decoding depends on. */
   readonly ends: boolean
-  /** Vectors it can raise besides memory operand faults: 'DE' 'GP' 'UD' 'NM' 'MF' 'XM' … */
-  readonly faults: readonly string[]
-  /** SDM heading. */
+  /** Vectors it can raise besides memory operand faults. */
+  readonly faults: readonly Fault[]
+  /** Manual heading. */
   readonly cite: string
+  /** False: matched by nothing; the decoder itself chooses it (invalid opcodes, overlong instructions). */
+  readonly decoded: boolean
+  /** Not printed in front of the operands' width classes: a second spelling of another row, e.g. 82 /0 for 80 /0. */
+  readonly alias: boolean
 }
+
+export type RowOptions = Partial<
+  Pick<
+    Row,
+    'widths' | 'modes' | 'protectedOnly' | 'osize' | 'feature' | 'lock' | 'rep' | 'ends' | 'faults' | 'cite' | 'decoded' | 'alias'
+  >
+>
+export type RowSpec = Omit<Row, 'id'>
+
+// prettier-ignore
+const FLAG_LETTERS: Readonly<Record<string, FlagName>> = {
+  o: 'of', s: 'sf', z: 'zf', a: 'af', p: 'pf', c: 'cf', d: 'df', i: 'if', t: 'tf', k: 'ac', y: 'id', l: 'iopl', n: 'nt', f: 'rf', m: 'vm',
+}
+
+export function parseFlags(text: FlagsText): FlagColumns {
+  const match = /^r=(\S+) w=(\S+) u=(\S+) 0=(\S+) 1=(\S+)$/.exec(text)
+  if (!match) throw new Error(`flag columns '${text}'`)
+  const column = (letters: string): FlagName[] => {
+    if (letters === '-') return []
+    return Array.from(letters, (letter) => {
+      const name = FLAG_LETTERS[letter]
+      if (!name) throw new Error(`flag letter '${letter}' in '${text}'`)
+      return name
+    })
+  }
+  const [r, w, u, cleared, set] = match.slice(1).map(column) as [FlagName[], FlagName[], FlagName[], FlagName[], FlagName[]]
+  return { r, w, u, cleared, set }
+}
+
+/** The common flag columns, named. */
+export const NO_FLAGS = 'r=- w=- u=- 0=- 1=-' satisfies FlagsText
+export const ARITH_FLAGS = 'r=- w=oszapc u=- 0=- 1=-' satisfies FlagsText
+export const LOGIC_FLAGS = 'r=- w=szp u=a 0=oc 1=-' satisfies FlagsText
+
+/** Widths that follow from the operands: v, y, or the size of the first operand that has one. */
+function widthsOf(operands: readonly Operand[]): readonly Width[] {
+  const places = operands.map(placeOf)
+  if (places.some((place) => /^(rmv|Rv|rv|ov|mv|m16:v|imm[vz]|simm8|ptr16:v|moffsv|rAXv|rel8|relz)$/.test(place))) return [16, 32, 64]
+  if (places.some((place) => /^(rmy|Ry|ry|oy|vy|my)$/.test(place))) return [32, 64]
+  for (const place of places) {
+    const size = /^(?:rm|R|r|o|v|m|moffs)(8|16|32|64)$/.exec(place)
+    if (size) return [Number(size[1]) as Width]
+    if (place === 'al') return [8]
+    if (place === 'ax') return [16]
+    if (place === 'eax') return [32]
+  }
+  return [0]
+}
+
+/** One line of a family file. */
+export function row(mnemonic: string, op: string, operands: readonly Operand[], flags: FlagsText, rest: RowOptions = {}): RowSpec {
+  return {
+    mnemonic,
+    op,
+    operands,
+    widths: widthsOf(operands),
+    modes: 'both',
+    protectedOnly: false,
+    osize: 'rex',
+    feature: 'base',
+    flags: parseFlags(flags),
+    lock: false,
+    rep: false,
+    ends: false,
+    faults: [],
+    cite: `SDM Vol. 2, ${mnemonic.toUpperCase()}`,
+    decoded: true,
+    alias: false,
+    ...rest,
+  }
+}
+
+/** Gives every row of a family its id, the key it stands under. */
+export function defineRows<T extends Readonly<Record<string, RowSpec>>>(specs: T): { readonly [Id in keyof T]: Row } {
+  const rows: Record<string, Row> = {}
+  for (const [id, spec] of Object.entries(specs)) rows[id] = { id, ...spec }
+  return rows as { [Id in keyof T]: Row }
+}
+
+export function accessOf(operand: Operand): Access {
+  return operand.slice(0, operand.indexOf(':')) as Access
+}
+
+export function placeOf(operand: Operand): Place {
+  return operand.slice(operand.indexOf(':') + 1) as Place
+}
+
+/** Condition codes in encoding order (SDM Vol. 1, Appendix B) with the flags each one reads. */
+// prettier-ignore
+export const CONDITIONS = [
+  ['o', 'o'], ['no', 'o'], ['b', 'c'], ['ae', 'c'], ['e', 'z'], ['ne', 'z'], ['be', 'cz'], ['a', 'cz'],
+  ['s', 's'], ['ns', 's'], ['p', 'p'], ['np', 'p'], ['l', 'so'], ['ge', 'so'], ['le', 'zso'], ['g', 'zso'],
+] as const
+export type ConditionName = (typeof CONDITIONS)[number][0]
