@@ -1,0 +1,340 @@
+/**
+ * SSE arithmetic, comparison and horizontal instructions. Arguments are addresses: dst may equal a or b, and is
+ * written only when no unmasked exception was found (the fault is then pending in CPU_FAULT). Scalar forms read and
+ * write only the low element; the caller merges the rest.
+ */
+import {
+  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, sseStopped, lane32, lane64, sqrt32, sqrt64,
+  fma32, fma64, cmp32, cmp64, order32, order64,
+} from './sse-lane.ts'
+import { orderFlags } from './nan.ts'
+
+function scalar32(op: u32, dst: usize, a: usize, b: usize): void {
+  sseBegin()
+  const r = lane32(op, load<u32>(a), load<u32>(b))
+  if (sseCommit()) store<u32>(dst, r)
+}
+
+function scalar64(op: u32, dst: usize, a: usize, b: usize): void {
+  sseBegin()
+  const r = lane64(op, load<u64>(a), load<u64>(b))
+  if (sseCommit()) store<u64>(dst, r)
+}
+
+/** Operation `even` on lanes 0 and 2, `odd` on 1 and 3. */
+function packed32(even: u32, odd: u32, dst: usize, a: usize, b: usize): void {
+  sseBegin()
+  const r0 = lane32(even, load<u32>(a), load<u32>(b))
+  const r1 = lane32(odd, load<u32>(a, 4), load<u32>(b, 4))
+  const r2 = lane32(even, load<u32>(a, 8), load<u32>(b, 8))
+  const r3 = lane32(odd, load<u32>(a, 12), load<u32>(b, 12))
+  put32(dst, r0, r1, r2, r3)
+}
+
+function packed64(even: u32, odd: u32, dst: usize, a: usize, b: usize): void {
+  sseBegin()
+  const r0 = lane64(even, load<u64>(a), load<u64>(b))
+  const r1 = lane64(odd, load<u64>(a, 8), load<u64>(b, 8))
+  put64(dst, r0, r1)
+}
+
+function put32(dst: usize, r0: u32, r1: u32, r2: u32, r3: u32): void {
+  if (!sseCommit()) return
+  store<u32>(dst, r0)
+  store<u32>(dst, r1, 4)
+  store<u32>(dst, r2, 8)
+  store<u32>(dst, r3, 12)
+}
+
+function put64(dst: usize, r0: u64, r1: u64): void {
+  if (!sseCommit()) return
+  store<u64>(dst, r0)
+  store<u64>(dst, r1, 8)
+}
+
+export function sse_add_ss(dst: usize, a: usize, b: usize): void {
+  scalar32(OP_ADD, dst, a, b)
+}
+
+export function sse_add_sd(dst: usize, a: usize, b: usize): void {
+  scalar64(OP_ADD, dst, a, b)
+}
+
+export function sse_add_ps(dst: usize, a: usize, b: usize): void {
+  packed32(OP_ADD, OP_ADD, dst, a, b)
+}
+
+export function sse_add_pd(dst: usize, a: usize, b: usize): void {
+  packed64(OP_ADD, OP_ADD, dst, a, b)
+}
+
+export function sse_sub_ss(dst: usize, a: usize, b: usize): void {
+  scalar32(OP_SUB, dst, a, b)
+}
+
+export function sse_sub_sd(dst: usize, a: usize, b: usize): void {
+  scalar64(OP_SUB, dst, a, b)
+}
+
+export function sse_sub_ps(dst: usize, a: usize, b: usize): void {
+  packed32(OP_SUB, OP_SUB, dst, a, b)
+}
+
+export function sse_sub_pd(dst: usize, a: usize, b: usize): void {
+  packed64(OP_SUB, OP_SUB, dst, a, b)
+}
+
+export function sse_mul_ss(dst: usize, a: usize, b: usize): void {
+  scalar32(OP_MUL, dst, a, b)
+}
+
+export function sse_mul_sd(dst: usize, a: usize, b: usize): void {
+  scalar64(OP_MUL, dst, a, b)
+}
+
+export function sse_mul_ps(dst: usize, a: usize, b: usize): void {
+  packed32(OP_MUL, OP_MUL, dst, a, b)
+}
+
+export function sse_mul_pd(dst: usize, a: usize, b: usize): void {
+  packed64(OP_MUL, OP_MUL, dst, a, b)
+}
+
+export function sse_div_ss(dst: usize, a: usize, b: usize): void {
+  scalar32(OP_DIV, dst, a, b)
+}
+
+export function sse_div_sd(dst: usize, a: usize, b: usize): void {
+  scalar64(OP_DIV, dst, a, b)
+}
+
+export function sse_div_ps(dst: usize, a: usize, b: usize): void {
+  packed32(OP_DIV, OP_DIV, dst, a, b)
+}
+
+export function sse_div_pd(dst: usize, a: usize, b: usize): void {
+  packed64(OP_DIV, OP_DIV, dst, a, b)
+}
+
+export function sse_min_ss(dst: usize, a: usize, b: usize): void {
+  scalar32(OP_MIN, dst, a, b)
+}
+
+export function sse_min_sd(dst: usize, a: usize, b: usize): void {
+  scalar64(OP_MIN, dst, a, b)
+}
+
+export function sse_min_ps(dst: usize, a: usize, b: usize): void {
+  packed32(OP_MIN, OP_MIN, dst, a, b)
+}
+
+export function sse_min_pd(dst: usize, a: usize, b: usize): void {
+  packed64(OP_MIN, OP_MIN, dst, a, b)
+}
+
+export function sse_max_ss(dst: usize, a: usize, b: usize): void {
+  scalar32(OP_MAX, dst, a, b)
+}
+
+export function sse_max_sd(dst: usize, a: usize, b: usize): void {
+  scalar64(OP_MAX, dst, a, b)
+}
+
+export function sse_max_ps(dst: usize, a: usize, b: usize): void {
+  packed32(OP_MAX, OP_MAX, dst, a, b)
+}
+
+export function sse_max_pd(dst: usize, a: usize, b: usize): void {
+  packed64(OP_MAX, OP_MAX, dst, a, b)
+}
+
+export function sse_addsub_ps(dst: usize, a: usize, b: usize): void {
+  packed32(OP_SUB, OP_ADD, dst, a, b)
+}
+
+export function sse_addsub_pd(dst: usize, a: usize, b: usize): void {
+  packed64(OP_SUB, OP_ADD, dst, a, b)
+}
+
+function horizontal32(op: u32, dst: usize, a: usize, b: usize): void {
+  sseBegin()
+  const r0 = lane32(op, load<u32>(a), load<u32>(a, 4))
+  const r1 = lane32(op, load<u32>(a, 8), load<u32>(a, 12))
+  const r2 = lane32(op, load<u32>(b), load<u32>(b, 4))
+  const r3 = lane32(op, load<u32>(b, 8), load<u32>(b, 12))
+  put32(dst, r0, r1, r2, r3)
+}
+
+function horizontal64(op: u32, dst: usize, a: usize, b: usize): void {
+  sseBegin()
+  const r0 = lane64(op, load<u64>(a), load<u64>(a, 8))
+  const r1 = lane64(op, load<u64>(b), load<u64>(b, 8))
+  put64(dst, r0, r1)
+}
+
+export function sse_hadd_ps(dst: usize, a: usize, b: usize): void {
+  horizontal32(OP_ADD, dst, a, b)
+}
+
+export function sse_hadd_pd(dst: usize, a: usize, b: usize): void {
+  horizontal64(OP_ADD, dst, a, b)
+}
+
+export function sse_hsub_ps(dst: usize, a: usize, b: usize): void {
+  horizontal32(OP_SUB, dst, a, b)
+}
+
+export function sse_hsub_pd(dst: usize, a: usize, b: usize): void {
+  horizontal64(OP_SUB, dst, a, b)
+}
+
+export function sse_sqrt_ss(dst: usize, b: usize): void {
+  sseBegin()
+  const r = sqrt32(load<u32>(b))
+  if (sseCommit()) store<u32>(dst, r)
+}
+
+export function sse_sqrt_sd(dst: usize, b: usize): void {
+  sseBegin()
+  const r = sqrt64(load<u64>(b))
+  if (sseCommit()) store<u64>(dst, r)
+}
+
+export function sse_sqrt_ps(dst: usize, b: usize): void {
+  sseBegin()
+  const r0 = sqrt32(load<u32>(b))
+  const r1 = sqrt32(load<u32>(b, 4))
+  const r2 = sqrt32(load<u32>(b, 8))
+  const r3 = sqrt32(load<u32>(b, 12))
+  put32(dst, r0, r1, r2, r3)
+}
+
+export function sse_sqrt_pd(dst: usize, b: usize): void {
+  sseBegin()
+  const r0 = sqrt64(load<u64>(b))
+  const r1 = sqrt64(load<u64>(b, 8))
+  put64(dst, r0, r1)
+}
+
+/** Predicates 0-7 of SSE, 8-31 of AVX. */
+export function sse_cmp_ss(dst: usize, a: usize, b: usize, predicate: u32): void {
+  sseBegin()
+  const r = all32(cmp32(load<u32>(a), load<u32>(b), predicate))
+  if (sseCommit()) store<u32>(dst, r)
+}
+
+export function sse_cmp_sd(dst: usize, a: usize, b: usize, predicate: u32): void {
+  sseBegin()
+  const r = all64(cmp64(load<u64>(a), load<u64>(b), predicate))
+  if (sseCommit()) store<u64>(dst, r)
+}
+
+export function sse_cmp_ps(dst: usize, a: usize, b: usize, predicate: u32): void {
+  sseBegin()
+  const r0 = all32(cmp32(load<u32>(a), load<u32>(b), predicate))
+  const r1 = all32(cmp32(load<u32>(a, 4), load<u32>(b, 4), predicate))
+  const r2 = all32(cmp32(load<u32>(a, 8), load<u32>(b, 8), predicate))
+  const r3 = all32(cmp32(load<u32>(a, 12), load<u32>(b, 12), predicate))
+  put32(dst, r0, r1, r2, r3)
+}
+
+export function sse_cmp_pd(dst: usize, a: usize, b: usize, predicate: u32): void {
+  sseBegin()
+  const r0 = all64(cmp64(load<u64>(a), load<u64>(b), predicate))
+  const r1 = all64(cmp64(load<u64>(a, 8), load<u64>(b, 8), predicate))
+  put64(dst, r0, r1)
+}
+
+function all32(condition: bool): u32 {
+  return condition ? 0xffff_ffff : 0
+}
+
+function all64(condition: bool): u64 {
+  return condition ? 0xffff_ffff_ffff_ffff : 0
+}
+
+export function sse_comi_ss(a: usize, b: usize): u32 {
+  sseBegin()
+  const relation = order32(load<u32>(a), load<u32>(b), true)
+  sseCommit()
+  return orderFlags(relation)
+}
+
+export function sse_comi_sd(a: usize, b: usize): u32 {
+  sseBegin()
+  const relation = order64(load<u64>(a), load<u64>(b), true)
+  sseCommit()
+  return orderFlags(relation)
+}
+
+export function sse_ucomi_ss(a: usize, b: usize): u32 {
+  sseBegin()
+  const relation = order32(load<u32>(a), load<u32>(b), false)
+  sseCommit()
+  return orderFlags(relation)
+}
+
+export function sse_ucomi_sd(a: usize, b: usize): u32 {
+  sseBegin()
+  const relation = order64(load<u64>(a), load<u64>(b), false)
+  sseCommit()
+  return orderFlags(relation)
+}
+
+/** Dot product: imm bits 4-7 choose the products, bits 0-3 the result lanes. Each step rounds and may fault. */
+export function sse_dpps(dst: usize, a: usize, b: usize, imm: u32): void {
+  sseBegin()
+  const p0 = imm & 0x10 ? lane32(OP_MUL, load<u32>(a), load<u32>(b)) : 0
+  const p1 = imm & 0x20 ? lane32(OP_MUL, load<u32>(a, 4), load<u32>(b, 4)) : 0
+  const p2 = imm & 0x40 ? lane32(OP_MUL, load<u32>(a, 8), load<u32>(b, 8)) : 0
+  const p3 = imm & 0x80 ? lane32(OP_MUL, load<u32>(a, 12), load<u32>(b, 12)) : 0
+  let sum: u32 = 0
+  if (!sseStopped()) {
+    const low = lane32(OP_ADD, p0, p1)
+    const high = lane32(OP_ADD, p2, p3)
+    if (!sseStopped()) sum = lane32(OP_ADD, low, high)
+  }
+  put32(dst, imm & 1 ? sum : 0, imm & 2 ? sum : 0, imm & 4 ? sum : 0, imm & 8 ? sum : 0)
+}
+
+export function sse_dppd(dst: usize, a: usize, b: usize, imm: u32): void {
+  sseBegin()
+  const p0 = imm & 0x10 ? lane64(OP_MUL, load<u64>(a), load<u64>(b)) : 0
+  const p1 = imm & 0x20 ? lane64(OP_MUL, load<u64>(a, 8), load<u64>(b, 8)) : 0
+  const sum = sseStopped() ? 0 : lane64(OP_ADD, p0, p1)
+  put64(dst, imm & 1 ? sum : 0, imm & 2 ? sum : 0)
+}
+
+/**
+ * dst = a * b + c, one rounding. negate: bit 0 the product; bit 1 the addend in even lanes, bit 2 in odd lanes.
+ * a, b, c in the order in which a NaN is chosen.
+ */
+export function sse_fma_ss(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
+  sseBegin()
+  const r = fma32(load<u32>(a), load<u32>(b), load<u32>(c), negate)
+  if (sseCommit()) store<u32>(dst, r)
+}
+
+export function sse_fma_sd(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
+  sseBegin()
+  const r = fma64(load<u64>(a), load<u64>(b), load<u64>(c), negate)
+  if (sseCommit()) store<u64>(dst, r)
+}
+
+export function sse_fma_ps(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
+  sseBegin()
+  const odd = (negate & 1) | ((negate >> 1) & 2)
+  const r0 = fma32(load<u32>(a), load<u32>(b), load<u32>(c), negate)
+  const r1 = fma32(load<u32>(a, 4), load<u32>(b, 4), load<u32>(c, 4), odd)
+  const r2 = fma32(load<u32>(a, 8), load<u32>(b, 8), load<u32>(c, 8), negate)
+  const r3 = fma32(load<u32>(a, 12), load<u32>(b, 12), load<u32>(c, 12), odd)
+  put32(dst, r0, r1, r2, r3)
+}
+
+export function sse_fma_pd(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
+  sseBegin()
+  const odd = (negate & 1) | ((negate >> 1) & 2)
+  const r0 = fma64(load<u64>(a), load<u64>(b), load<u64>(c), negate)
+  const r1 = fma64(load<u64>(a, 8), load<u64>(b, 8), load<u64>(c, 8), odd)
+  put64(dst, r0, r1)
+}
