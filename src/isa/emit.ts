@@ -72,8 +72,6 @@ export interface Emit {
   addressOf(i: number): Val
   /** Address of one of the 16-byte scratch slots (0..CPU_SCRATCH_SLOTS-1): i32. */
   scratch(slot: number): Val
-  /** Number of the register operand i as encoded, i32: sreg (SEG_*), creg, dreg. read() of an sreg gives its selector, i16. */
-  index(i: number): Val
   /** Repeat prefix of a string row, i32: 0 none, 1 REP/REPE, 2 REPNE. */
   rep(): Val
   /** Address size in bytes, i32: 2, 4 or 8. */

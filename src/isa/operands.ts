@@ -5,7 +5,7 @@
  *   place       record fields                          read() gives / write() takes
  *   rm          REC_RM, or the memory operand          integer of `bits` (vectors: see below)
  *   reg         REC_REG (ModRM.reg or opcode bits)     the same
- *   vvvv        REC_VVVV                               v128
+ *   vvvv        REC_VVVV                               v128, or integer of `bits` (v32, v64, vy)
  *   mem         base, index, scale, disp, seg          integer or v128 of `bits`; m80, far pointers: use linear() and load()
  *   moffs       REC_IMM is the offset, plus seg        integer of `bits`
  *   imm         REC_IMM (a second immediate: REC_DISP) integer of the operand size (imm8, imm16: their own), extended by the decoder
@@ -60,6 +60,9 @@ const FIXED: Readonly<Record<string, readonly [register: number, bits: number]>>
   rbx: [3, 64],
 }
 
+/** Segment registers named by the opcode: for the printer and the encoder; semantic functions know them. */
+const SEGMENTS: Readonly<Record<string, number>> = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5 }
+
 function intTy(bits: number): Ty {
   return bits === 8 ? 'i8' : bits === 16 ? 'i16' : bits === 32 ? 'i32' : bits === 128 ? 'v128' : 'i64'
 }
@@ -83,6 +86,10 @@ export function operandInfo(operand: Operand, width: number): OperandInfo {
 
   const fixed = FIXED[text]
   if (fixed) return info('fixed', 'gpr', fixed[1], fixed[0])
+  let m: RegExpExecArray | null
+  if (text === 'ah') return info('fixed', 'gpr', 8, 4)
+  if (text in SEGMENTS) return info('fixed', 'none', 16, SEGMENTS[text])
+  if (text === 'xmm0') return info('fixed', 'xmm', 128, 0)
   if (text === 'rAXv' || text === 'rAX') return info('fixed', 'gpr', width, 0)
   if (text === 'one') return info('imm', 'none', width || 8, 1)
   if (text === 'sreg' || text === 'creg' || text === 'dreg') return info('number', 'none', 32)
@@ -90,10 +97,12 @@ export function operandInfo(operand: Operand, width: number): OperandInfo {
   if (text === 'sti') return info('st', 'x87', 32)
   if (text === 'xmm_r') return info('reg', 'xmm', 128)
   if (text === 'xmm_v') return info('vvvv', 'xmm', 128)
+  m = /^v(32|64|y)$/.exec(text)
+  if (m) return info('vvvv', 'gpr', sizeOf(m[1] ?? '', width))
   if (text === 'xmm') return info('rm', 'xmm', 128)
   if (text === 'mm_r') return info('reg', 'mm', 64)
   if (text === 'mm') return info('rm', 'mm', 64)
-  let m = /^xmm_m(16|32|64|128)$/.exec(text)
+  m = /^xmm_m(8|16|32|64|128)$/.exec(text)
   if (m) return info('rm', 'xmm', Number(m[1]))
   m = /^mm_m(32|64)$/.exec(text)
   if (m) return info('rm', 'mm', Number(m[1]))

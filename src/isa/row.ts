@@ -31,7 +31,7 @@ export type Access = 'r' | 'w' | 'rw' | 'n'
  *   r*    ModRM.reg                             o*   register in the opcode byte    v*  VEX.vvvv
  *   m     memory of a size the row's semantic function knows; m16:v far pointer in memory
  *   imm8 imm16 immv   zero-extended to the operand size; immz = imm16/32 sign-extended to v; simm8 = imm8 sign-extended
- *   imm16:8           ENTER's two immediates, read as i32 imm16 | imm8 << 16
+ *                     a second immediate (ENTER) is a second imm8 operand
  *   ptr16:v           far pointer in the instruction, read as i64 offset | selector << 32
  *   moffs8 moffsv     memory at an absolute offset in the instruction; no ModRM
  *   one               the constant 1, not encoded
@@ -44,7 +44,7 @@ export const PLACES = [
   'rm8', 'rm16', 'rm32', 'rm64', 'rmv', 'rmy', 'R8', 'R16', 'R32', 'R64', 'Rv', 'Ry',
   'r8', 'r16', 'r32', 'r64', 'rv', 'ry', 'o8', 'ov', 'oy', 'v32', 'v64', 'vy',
   'm', 'm8', 'm16', 'm32', 'm64', 'm80', 'm128', 'm256', 'mv', 'my', 'm16:v',
-  'imm8', 'imm16', 'imm32', 'immv', 'immz', 'simm8', 'imm16:8', 'ptr16:v', 'moffs8', 'moffsv', 'one', 'rel8', 'relz',
+  'imm8', 'imm16', 'imm32', 'immv', 'immz', 'simm8', 'ptr16:v', 'moffs8', 'moffsv', 'one', 'rel8', 'relz',
   'al', 'ah', 'ax', 'eax', 'rax', 'rAXv', 'cl', 'cx', 'ecx', 'rcx', 'dx', 'edx', 'xmm0',
   'xmm', 'xmm_m8', 'xmm_m16', 'xmm_m32', 'xmm_m64', 'xmm_m128', 'xmm_r', 'xmm_v', 'mm', 'mm_m32', 'mm_m64', 'mm_r',
   'st0', 'sti', 'sreg', 'creg', 'dreg', 'es', 'cs', 'ss', 'ds', 'fs', 'gs',
