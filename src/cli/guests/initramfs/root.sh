@@ -1,0 +1,38 @@
+# root=DEVICE [rootfstype=TYPE] [rootflags=OPTIONS] [ro|rw] [overlay=tmpfs]: the kernel's own parameters, honoured here because the
+# disk's driver is a module. A read-only file system gets a tmpfs overlay, so that the guest is writable either way.
+enter_root() {
+  root=; type=; flags=; mode=ro; overlay=
+  for word in $(cat /proc/cmdline); do
+    case $word in
+      root=*) root=${word#root=} ;;
+      rootfstype=*) type=${word#rootfstype=} ;;
+      rootflags=*) flags=,${word#rootflags=} ;;
+      ro|rw) mode=$word ;;
+      overlay=tmpfs) overlay=1 ;;
+    esac
+  done
+  case $root in
+    UUID=*|LABEL=*) root=$(findfs "$root") ;;
+  esac
+  tries=50
+  while [ ! -b "$root" ] && [ $tries -gt 0 ]; do usleep 100000; tries=$((tries - 1)); done
+  [ -b "$root" ] || { echo "webkvm: no block device $root, staying in the initramfs"; return 1; }
+  [ -n "$type" ] && modprobe -q "$type"
+  [ "$type" = squashfs ] && overlay=1
+  mkdir -p /newroot
+  if [ -n "$overlay" ]; then
+    modprobe -q overlay
+    mkdir -p /layers
+    mount -t tmpfs -o mode=755 tmpfs /layers
+    mkdir -p /layers/lower /layers/upper /layers/work
+    mount -o ro"$flags" ${type:+-t $type} "$root" /layers/lower &&
+      mount -t overlay -o lowerdir=/layers/lower,upperdir=/layers/upper,workdir=/layers/work overlay /newroot
+  else
+    mount -o "$mode$flags" ${type:+-t $type} "$root" /newroot
+  fi || { echo "webkvm: cannot mount $root, staying in the initramfs"; return 1; }
+  for dir in proc sys dev; do
+    mkdir -p /newroot/$dir
+    mount --move /$dir /newroot/$dir
+  done
+  exec switch_root /newroot /etc/webkvm/start
+}
