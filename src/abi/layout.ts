@@ -156,6 +156,8 @@ export const CPU_CODE_CACHE = 0x5a0 // u32 address of this vCPU's code cache (se
 export const CPU_TSC_LAST = 0x5a8 // u64
 export const CPU_EXIT_COUNTS = 0x5b0 // 16 x u32, by EXIT_* kind
 export const CPU_SIPI_VECTOR = 0x5f0 // u32
+export const CPU_DB_PENDING = 0x5f4 // u32 DR6 bits (B0-B3, BS, BT) of debug traps found during the current instruction
+export const CPU_TF_ARMED = 0x5f8 // u32 1: TF was set when the current instruction began
 export const CPU_BOUNCE = 0x600 // 64 bytes, page-crossing and MMIO read-modify-write
 export const CPU_SCRATCH = 0x640 // 0x1c0 bytes, 16-byte slots for helpers
 export const CPU_SCRATCH_SLOTS = 28
@@ -183,6 +185,8 @@ export const CPU_CPUID_ENTRIES = 0x1110
 export const CPU_CPUID_MAX = 96 // entries of 32 bytes: ends at 0x1d10
 /** FEATURE_* bits of src/abi/features.ts that the model enables, tested by the decoder: 8 x u32 */
 export const CPU_FEATURES = 0x1d20
+export const CPU_MSR_MC_BANKS = 0x1d40 // CPU_MC_BANK_COUNT x {ctl, status, addr, misc} u64
+export const CPU_MC_BANK_COUNT = 10
 
 // --- local APIC, exit record, posted ring ------------------------------------------------------------------------
 
@@ -195,6 +199,7 @@ export const CPU_POSTED_ENTRIES = 0x4040
 export const CPU_POSTED_COUNT = 256 // 32-byte entries, a power of two
 export const CPU_TRACE_RING = 0x6100 // ring of the last block heads: u32 next, then 255 x {u64 rip, u64 gpa|mode}
 export const CPU_TRACE_RING_COUNT = 255
+export const CPU_TLB_FILLED = 0x7100 // 3 banks x {local, global, large} x 128-byte bitmaps of filled TLB entries, up to 0x7580
 
 // --- mode bits -------------------------------------------------------------------------------------------------
 
@@ -279,6 +284,7 @@ export const VM_IRQCHIP_MODE = 0x010 // u32 0 kernel, 1 split, 2 userspace
 export const VM_HUB_DOORBELL = 0x014 // u32 bumped and notified when the hub has work
 export const VM_HUB_ASLEEP = 0x018 // u32 1 while the hub waits on the doorbell
 export const VM_HUB_KICK = 0x01c // u32 1: the hub cannot waitAsync, call host.kick() instead
+export const VM_MMIO_SEQ = 0x020 // u32 odd while the hub rewrites the range table: a reader that saw it odd or changed looks again
 export const VM_MMIO_COUNT = 0x028 // u32 used entries of the range table
 export const VM_TSC_KHZ = 0x02c // u32
 export const VM_CLOCK_BASE = 0x030 // f64 host monotonic ns at guest time 0 (moves on pause and resume)
@@ -293,6 +299,12 @@ export const VM_LOG_UNKNOWN = 0x060 // u32 1: log unknown MSRs too
 export const VM_PAUSED_AT = 0x068 // f64 host ns, 0 = running
 export const VM_MAXPHYADDR = 0x070 // u32 bits
 export const VM_IGNORE_MSRS = 0x074 // u32 1: unknown MSRs read 0 instead of #GP
+export const VM_DIRTY_LOGS = 0x080 // VM_DIRTY_CONSUMERS x 16 bytes, one per consumer (display, migration, snapshot …)
+export const VM_DIRTY_CONSUMERS = 8
+export const DIRTY_LOG_STRIDE = 16
+export const DIRTY_LOG_BITMAP = 0 // u32 address of one bit per gfn, 0 = this consumer is off
+export const DIRTY_LOG_FIRST = 4 // u32 first gfn
+export const DIRTY_LOG_COUNT = 8 // u32 gfns
 export const VM_CPU_PTRS = 0x100 // 256 x u32 CPU struct addresses
 export const VM_MMIO_TABLE = 0x800 // 128 x 32 bytes, see MMIO_*; sorted by start, no overlap
 export const VM_MMIO_MAX = 128
