@@ -2,9 +2,9 @@
  * Arithmetic, logic and comparison of packed and scalar, single and double precision: one line gives the ps, ss, pd and sd
  * forms, told apart by the mandatory prefix NP, F3, 66, F2. SDM Vol. 2, heading of each mnemonic.
  *
- * Columns: stem, opcode, formats, whether the destination is an input, whether MXCSR exceptions can occur.
+ * Columns: stem, opcode, formats, kind.
  */
-import type { Row } from '../row.ts'
+import { defineRows, type RowSpec } from '../row.ts'
 import { ALIGNED_FAULTS, FLOAT_ALIGNED_FAULTS, FLOAT_FAULTS, SSE_FAULTS, sse } from './vector-row.ts'
 
 export type FloatFormat = 'ps' | 'ss' | 'pd' | 'sd'
@@ -35,20 +35,23 @@ export function floatId(stem: string, format: FloatFormat): string {
   return `${stem}${format}_xmm_${FLOAT_SOURCE[format]}${stem === 'cmp' ? '_imm8' : ''}`
 }
 
-export const rows: readonly Row[] = FLOAT.flatMap(([stem, opcode, formats, kind]) =>
-  formats.map((format) => {
-    const packed = format === 'ps' || format === 'pd'
-    const exact = kind === 'logic' || kind === 'estimate'
-    const imm = kind === 'compare'
-    // packed unary forms do not read the destination, scalar ones keep its upper part
-    const access = packed && (kind === 'unary' || kind === 'estimate') ? 'w' : 'rw'
-    const faults = packed ? (exact ? ALIGNED_FAULTS : FLOAT_ALIGNED_FAULTS) : exact ? SSE_FAULTS : FLOAT_FAULTS
-    return sse(
-      floatId(stem, format),
-      `${PREFIX[format]} ${opcode} /r${imm ? ' ib' : ''}`,
-      [`${access}:xmm_r`, `r:${FLOAT_SOURCE[format]}`, ...(imm ? ['r:imm8'] : [])],
-      format === 'ps' || format === 'ss' ? 'sse' : 'sse2',
-      { faults },
-    )
-  }),
+function spec([stem, opcode, , kind]: (typeof FLOAT)[number], format: FloatFormat): RowSpec {
+  const packed = format === 'ps' || format === 'pd'
+  const quiet = kind === 'logic' || kind === 'estimate'
+  const single = format === 'ps' || format === 'ss'
+  const compare = kind === 'compare'
+  // packed unary forms do not read the destination, scalar ones keep its upper part
+  const access = packed && (kind === 'unary' || kind === 'estimate') ? 'w' : 'rw'
+  const faults = packed ? (quiet ? ALIGNED_FAULTS : FLOAT_ALIGNED_FAULTS) : quiet ? SSE_FAULTS : FLOAT_FAULTS
+  return sse(
+    stem + format,
+    `${PREFIX[format]} ${opcode} /r${compare ? ' ib' : ''}`,
+    [`${access}:xmm_r`, `r:${FLOAT_SOURCE[format]}`, ...(compare ? (['r:imm8'] as const) : [])],
+    single ? 'sse' : 'sse2',
+    { faults },
+  )
+}
+
+export const floatRows = defineRows<Record<string, RowSpec>>(
+  Object.fromEntries(FLOAT.flatMap((line) => line[2].map((format) => [floatId(line[0], format), spec(line, format)]))),
 )

@@ -5,11 +5,12 @@
  *
  * Columns: mnemonic, opcode, feature of the MMX form ('' = none), feature of the XMM form.
  */
-import type { Row } from '../row.ts'
+import { defineRows, type RowSpec } from '../row.ts'
+import type { FeatureName } from '../features.ts'
 import { ALIGNED_FAULTS, mmx, sse } from './vector-row.ts'
 
 // prettier-ignore
-export const PACKED: readonly (readonly [mnemonic: string, opcode: string, mm: string, xmm: string])[] = [
+export const PACKED: readonly (readonly [mnemonic: string, opcode: string, mm: FeatureName | '', xmm: FeatureName])[] = [
   ['punpcklbw',  '0F 60', 'mmx', 'sse2'],
   ['punpcklwd',  '0F 61', 'mmx', 'sse2'],
   ['punpckldq',  '0F 62', 'mmx', 'sse2'],
@@ -102,13 +103,19 @@ export const PACKED: readonly (readonly [mnemonic: string, opcode: string, mm: s
 const WRITE_ONLY = new Set(['pabsb', 'pabsw', 'pabsd', 'phminposuw'])
 const HALF_MEMORY = new Set(['punpcklbw', 'punpcklwd', 'punpckldq'])
 
-export const rows: readonly Row[] = PACKED.flatMap(([mnemonic, opcode, mm, xmm]) => {
+/** PUNPCKL of MMX reads only 32 bits of memory (SDM Vol. 2, PUNPCKLBW: "mm/m32"). */
+export function mmxSource(mnemonic: string): 'mm_m32' | 'mm_m64' {
+  return HALF_MEMORY.has(mnemonic) ? 'mm_m32' : 'mm_m64'
+}
+
+function forms([mnemonic, opcode, mm, xmm]: (typeof PACKED)[number]): (readonly [id: string, spec: RowSpec])[] {
   const access = WRITE_ONLY.has(mnemonic) ? 'w' : 'rw'
-  const xmmForm = sse(`${mnemonic}_xmm_xmm_m128`, `66 ${opcode} /r`, [`${access}:xmm_r`, 'r:xmm_m128'], xmm, {
-    faults: ALIGNED_FAULTS,
-  })
-  if (mm === '') return [xmmForm]
-  // PUNPCKL of MMX reads only 32 bits of memory (SDM Vol. 2, PUNPCKLBW: "mm/m32")
-  const source = HALF_MEMORY.has(mnemonic) ? 'mm_m32' : 'mm_m64'
-  return [mmx(`${mnemonic}_mm_${source}`, `NP ${opcode} /r`, [`${access}:mm_r`, `r:${source}`], mm), xmmForm]
-})
+  const wide = sse(mnemonic, `66 ${opcode} /r`, [`${access}:xmm_r`, 'r:xmm_m128'], xmm, { faults: ALIGNED_FAULTS })
+  const forms: (readonly [string, RowSpec])[] = [[`${mnemonic}_xmm_xmm_m128`, wide]]
+  if (mm === '') return forms
+  const source = mmxSource(mnemonic)
+  forms.unshift([`${mnemonic}_mm_${source}`, mmx(mnemonic, `NP ${opcode} /r`, [`${access}:mm_r`, `r:${source}`], mm)])
+  return forms
+}
+
+export const packedRows = defineRows<Record<string, RowSpec>>(Object.fromEntries(PACKED.flatMap(forms)))
