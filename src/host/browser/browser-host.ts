@@ -1,0 +1,106 @@
+/** The machine's host in a page: Web Workers, performance clock, fetch. */
+import type { FromVcpu, ToVcpu } from '#abi/messages.types.ts'
+import type { BlockBackend } from '#devices/virtio-blk.ts'
+import type { HostClock } from '#hub/ports.ts'
+import type { DiskOptions, ImageSource, LoadProgress } from '#machine/config.ts'
+import { HostFeatureError } from '#machine/host.ts'
+import type { EngineModules, MachineHost, VcpuThread } from '#machine/host.ts'
+import { readBlob } from '../common/blobs.ts'
+import { BlobDisk, BytesDisk, OverlayDisk, isBlockBackend } from '../common/disks.ts'
+import { HttpRangeDisk, fetchImage } from '../common/http.ts'
+import { missingFeatures } from './features.ts'
+
+export interface BrowserHostOptions {
+  /** URL of the folder with kernel.wasm, interp.wasm and isa.bin. Default: wasm/ beside the page's base. */
+  readonly wasmUrl?: string
+}
+
+const clock: HostClock = {
+  // timeOrigin ties the epochs of the page and its workers together.
+  nowNs: () => (performance.timeOrigin + performance.now()) * 1e6,
+  wallMs: () => Date.now(),
+  setTimer: (delayMs, callback) => {
+    const timer = setTimeout(callback, Math.max(0, delayMs))
+    return () => clearTimeout(timer)
+  },
+}
+
+/** Throws HostFeatureError when this browser or page cannot run a machine. */
+export function createBrowserHost(options: BrowserHostOptions = {}): MachineHost {
+  const missing = missingFeatures()
+  if (missing.length > 0) {
+    throw new HostFeatureError(missing.map(({ feature, remedy }) => `This page has no ${feature}: ${remedy}.`).join('\n'))
+  }
+  const wasmUrl = new URL(options.wasmUrl ?? 'wasm/', document.baseURI)
+  return {
+    clock,
+    cores: navigator.hardwareConcurrency,
+    loadEngine: () => loadEngine(wasmUrl),
+    spawnVcpu: (name) => new BrowserVcpuThread(name),
+    randomBytes: (count) => {
+      const bytes = new Uint8Array(count)
+      // getRandomValues gives at most 65536 bytes a call.
+      for (let at = 0; at < count; at += 65536) crypto.getRandomValues(bytes.subarray(at, at + 65536))
+      return bytes
+    },
+    readImage,
+    openDisk,
+  }
+}
+
+async function loadEngine(folder: URL): Promise<EngineModules> {
+  const load = async (name: string): Promise<Response> => {
+    const url = new URL(name, folder)
+    const response = await fetch(url).catch((cause: unknown) => {
+      throw new HostFeatureError(`the engine's ${url.href} cannot be reached: check the connection and reload`, { cause })
+    })
+    if (!response.ok) throw new HostFeatureError(`the engine's ${url.href} answered ${response.status}: run npm run build:wasm on the server`)
+    return response
+  }
+  const compile = async (name: string): Promise<WebAssembly.Module> => WebAssembly.compile(await (await load(name)).arrayBuffer())
+  const [kernel, interp, isaTables] = await Promise.all([
+    compile('kernel.wasm'),
+    compile('interp.wasm'),
+    load('isa.bin').then((response) => response.arrayBuffer()),
+  ])
+  return { kernel, interp, isaTables: new Uint8Array(isaTables) }
+}
+
+async function readImage(source: ImageSource, what: string, onProgress?: (progress: LoadProgress) => void): Promise<Uint8Array> {
+  if (source instanceof Uint8Array) return source
+  if (source instanceof Blob) return readBlob(source, what, onProgress)
+  return fetchImage(new URL(String(source), document.baseURI).href, what, onProgress)
+}
+
+async function openDisk(disk: DiskOptions, name: string): Promise<BlockBackend> {
+  const { source } = disk
+  if (isBlockBackend(source)) return source
+  if (source instanceof Uint8Array) return disk.mode === 'write' ? new BytesDisk(source) : new OverlayDisk(new BytesDisk(source, true))
+  const base = source instanceof Blob ? new BlobDisk(source) : await HttpRangeDisk.open(new URL(String(source), document.baseURI).href, name)
+  return disk.readonly === true ? base : new OverlayDisk(base)
+}
+
+class BrowserVcpuThread implements VcpuThread {
+  readonly #worker: Worker
+
+  constructor(name: string) {
+    this.#worker = new Worker(new URL('../../../workers/vcpu.ts', import.meta.url), { type: 'module', name })
+  }
+
+  post(message: ToVcpu): void {
+    this.#worker.postMessage(message)
+  }
+
+  onMessage(listener: (message: FromVcpu) => void): void {
+    this.#worker.addEventListener('message', (event: MessageEvent<FromVcpu>) => listener(event.data))
+  }
+
+  onFailure(listener: (error: Error) => void): void {
+    this.#worker.addEventListener('error', (event) => listener(new Error(event.message === '' ? 'the worker script could not be loaded' : event.message)))
+    this.#worker.addEventListener('messageerror', () => listener(new Error('a message from the worker could not be read')))
+  }
+
+  terminate(): void {
+    this.#worker.terminate()
+  }
+}

@@ -1,0 +1,86 @@
+/** The machine's host under Node: worker_threads, hrtime, files. */
+import { readFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { Worker } from 'node:worker_threads'
+
+import type { FromVcpu, ToVcpu } from '#abi/messages.types.ts'
+import type { HostClock } from '#hub/ports.ts'
+import type { EngineModules, MachineHost, VcpuThread } from '#machine/host.ts'
+import { HostFeatureError } from '#machine/host.ts'
+import { openNodeDisk, readNodeImage } from './node-images.ts'
+
+export interface NodeHostOptions {
+  /** Folder with kernel.wasm, interp.wasm and isa.bin; default: where `npm run build:wasm` puts them. */
+  readonly wasmFolder?: URL
+  /** The compiled vCPU worker; default: beside this file's bundle. */
+  readonly vcpuWorker?: URL
+}
+
+const clock: HostClock = {
+  // One epoch for all threads of the process, so that vCPU workers and the hub agree.
+  nowNs: () => Number(process.hrtime.bigint()),
+  wallMs: () => Date.now(),
+  setTimer: (delayMs, callback) => {
+    const timer = setTimeout(callback, Math.max(0, delayMs))
+    return () => clearTimeout(timer)
+  },
+}
+
+export function createNodeHost(options: NodeHostOptions): MachineHost {
+  const wasmFolder = options.wasmFolder ?? pathToFileURL(`${process.cwd()}/public/wasm/`)
+  const workerFile = options.vcpuWorker
+  if (workerFile === undefined) throw new HostFeatureError('the vCPU worker is not built: run npm run build')
+  return {
+    clock,
+    cores: availableParallelism(),
+    loadEngine: () => loadEngine(wasmFolder),
+    spawnVcpu: (name) => new NodeVcpuThread(workerFile, name),
+    randomBytes: (count) => Uint8Array.from(randomBytes(count)),
+    readImage: readNodeImage,
+    openDisk: openNodeDisk,
+    cpuTimeNs: () => {
+      const { user, system } = process.cpuUsage()
+      return (user + system) * 1000
+    },
+  }
+}
+
+async function loadEngine(folder: URL): Promise<EngineModules> {
+  const load = async (name: string): Promise<Uint8Array<ArrayBuffer>> => {
+    try {
+      return Uint8Array.from(await readFile(new URL(name, folder)))
+    } catch (cause) {
+      throw new HostFeatureError(`${fileURLToPath(new URL(name, folder))} is missing: run npm run build:wasm`, { cause })
+    }
+  }
+  const [kernel, interp, isaTables] = await Promise.all([load('kernel.wasm'), load('interp.wasm'), load('isa.bin')])
+  return { kernel: await WebAssembly.compile(kernel), interp: await WebAssembly.compile(interp), isaTables }
+}
+
+class NodeVcpuThread implements VcpuThread {
+  readonly #worker: Worker
+
+  constructor(file: URL, name: string) {
+    this.#worker = new Worker(file, { name })
+    this.#worker.unref()
+  }
+
+  post(message: ToVcpu): void {
+    this.#worker.postMessage(message)
+  }
+
+  onMessage(listener: (message: FromVcpu) => void): void {
+    this.#worker.on('message', listener)
+  }
+
+  onFailure(listener: (error: Error) => void): void {
+    this.#worker.on('error', (error) => listener(error instanceof Error ? error : new Error(String(error))))
+    this.#worker.on('messageerror', listener)
+  }
+
+  terminate(): void {
+    void this.#worker.terminate()
+  }
+}
