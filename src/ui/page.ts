@@ -1,0 +1,191 @@
+/** The page: picks what to boot, shows progress and errors, drives the machine's life cycle. */
+import { createBrowserHost } from '#host/browser/browser-host.ts'
+import { missingFeatures } from '#host/browser/features.ts'
+import { registerIsolationWorker } from '#host/browser/isolation.ts'
+import type { LoadProgress, MachineOptions } from '#machine/config.ts'
+import { createMachine } from '#machine/create.ts'
+import type { Machine } from '#machine/machine.ts'
+import { loadBootEntries } from './boot-entries.ts'
+import type { BootEntry } from './boot-entries.ts'
+import { showStatus } from './status-line.ts'
+import { createTerminal } from './terminal.ts'
+
+function byId<T extends HTMLElement>(id: string, type: new () => T): T {
+  const element = document.getElementById(id)
+  if (!(element instanceof type)) throw new Error(`the page has no ${type.name} #${id}`)
+  return element
+}
+
+const button = (id: string): HTMLButtonElement => byId(id, HTMLButtonElement)
+const input = (id: string): HTMLInputElement => byId(id, HTMLInputElement)
+
+const ui = {
+  entries: byId('boot-entry', HTMLSelectElement),
+  cpus: input('cpus'),
+  memory: input('memory'),
+  start: button('start'),
+  pause: button('pause'),
+  resume: button('resume'),
+  reset: button('reset'),
+  powerOff: button('power-off'),
+  ownStart: button('own-start'),
+  error: byId('error', HTMLElement),
+  progress: byId('progress', HTMLElement),
+  progressBar: byId('progress-bar', HTMLProgressElement),
+  progressText: byId('progress-text', HTMLElement),
+  terminal: byId('terminal', HTMLElement),
+  details: byId('own', HTMLDetailsElement),
+}
+
+const terminal = createTerminal(ui.terminal)
+let entries: BootEntry[] = []
+let machine: Machine | undefined
+let stopStatus = (): void => undefined
+
+/** Scripts and tests drive the page's machine through this. */
+interface PageHandle {
+  readonly machine: Machine | undefined
+  screenText(): string
+}
+const handle: PageHandle = {
+  get machine() {
+    return machine
+  },
+  screenText: () => terminal.text(),
+}
+Object.assign(globalThis, { webkvm: handle })
+
+function showError(error: unknown): void {
+  ui.error.textContent = error instanceof Error ? error.message : String(error)
+  ui.error.hidden = false
+}
+
+function showProgress(progress: LoadProgress): void {
+  const mib = (bytes: number): string => (bytes / 1048576).toFixed(1)
+  ui.progress.hidden = false
+  if (progress.totalBytes === undefined) ui.progressBar.removeAttribute('value')
+  else ui.progressBar.value = progress.totalBytes === 0 ? 1 : progress.loadedBytes / progress.totalBytes
+  const total = progress.totalBytes === undefined ? '' : ` of ${mib(progress.totalBytes)}`
+  ui.progressText.textContent = `${progress.what}: ${mib(progress.loadedBytes)}${total} MiB`
+}
+
+function updateButtons(): void {
+  const state = machine?.state
+  const live = state === 'running' || state === 'paused'
+  ui.start.disabled = live || entries.length === 0
+  ui.ownStart.disabled = live
+  ui.pause.disabled = state !== 'running'
+  ui.resume.disabled = state !== 'paused'
+  ui.reset.disabled = !live
+  ui.powerOff.disabled = !live
+}
+
+async function boot(options: MachineOptions): Promise<void> {
+  ui.error.hidden = true
+  ui.start.disabled = true
+  ui.ownStart.disabled = true
+  try {
+    await machine?.stop()
+    stopStatus()
+    terminal.clear()
+    const created = await createMachine({ ...options, onProgress: showProgress }, createBrowserHost())
+    machine = created
+    watch(created)
+    created.start()
+  } catch (error) {
+    showError(error)
+  } finally {
+    ui.progress.hidden = true
+    updateButtons()
+  }
+}
+
+function watch(created: Machine): void {
+  terminal.attach(created.console, (columns, rows) => created.resizeConsole(columns, rows))
+  terminal.focus()
+  stopStatus = showStatus(created)
+  created.on('state', ({ state, reason }) => {
+    updateButtons()
+    if (state === 'stopped') terminal.write(`\r\n\x1b[90m[${reason ?? 'the machine is off'}]\x1b[0m\r\n`)
+    if (state === 'stopped' || state === 'crashed') stopStatus()
+  })
+  created.on('error', ({ message }) => showError(message))
+  created.on('log', ({ level, text }) => (level === 'error' || level === 'warn' ? console.warn(text) : console.debug(text)))
+}
+
+function sizeOptions(): MachineOptions {
+  const memory = ui.memory.value.trim()
+  return { cpus: ui.cpus.valueAsNumber, ...(memory === '' ? {} : { memory }) }
+}
+
+const picked = (id: string): File | undefined => input(id).files?.[0]
+const typed = (id: string): string | undefined => (input(id).value.trim() === '' ? undefined : input(id).value.trim())
+
+function ownOptions(): MachineOptions {
+  const kernel = picked('own-kernel') ?? typed('own-kernel-url')
+  const disk = picked('own-disk') ?? typed('own-disk-url')
+  const initrd = picked('own-initrd')
+  return {
+    ...sizeOptions(),
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(initrd === undefined ? {} : { initrd }),
+    ...(disk === undefined ? {} : { disks: [{ source: disk }] }),
+    append: input('own-append').value,
+  }
+}
+
+/** Guesses what a dropped file is for: by its name, then by its size. */
+function placeDropped(file: File): void {
+  const target = /init(rd|ramfs)|\.cpio/i.test(file.name)
+    ? 'own-initrd'
+    : /\.(img|iso|raw|qcow2|squashfs|ext4)$/i.test(file.name) || file.size > 256 * 1048576
+      ? 'own-disk'
+      : 'own-kernel'
+  const transfer = new DataTransfer()
+  transfer.items.add(file)
+  input(target).files = transfer.files
+  ui.details.open = true
+}
+
+function wireEvents(): void {
+  ui.start.addEventListener('click', () => {
+    const entry = entries[ui.entries.selectedIndex]
+    if (entry !== undefined) void boot({ ...entry.options, ...sizeOptions() })
+  })
+  ui.ownStart.addEventListener('click', () => void boot(ownOptions()))
+  ui.pause.addEventListener('click', () => void machine?.pause().then(updateButtons))
+  ui.resume.addEventListener('click', () => machine?.resume())
+  ui.reset.addEventListener('click', () => void machine?.reset().catch(showError))
+  ui.powerOff.addEventListener('click', () => void machine?.powerOff())
+  document.addEventListener('dragover', (event) => {
+    event.preventDefault()
+    ui.terminal.classList.add('dropping')
+  })
+  document.addEventListener('dragleave', () => ui.terminal.classList.remove('dropping'))
+  document.addEventListener('drop', (event) => {
+    event.preventDefault()
+    ui.terminal.classList.remove('dropping')
+    for (const file of event.dataTransfer?.files ?? []) placeDropped(file)
+  })
+}
+
+async function main(): Promise<void> {
+  wireEvents()
+  if (await registerIsolationWorker()) return
+  const missing = missingFeatures()
+  if (missing.length > 0) {
+    showError(missing.map(({ feature, remedy }) => `This browser or page has no ${feature}: ${remedy}.`).join('\n'))
+    return
+  }
+  entries = await loadBootEntries(new URL('guests/', document.baseURI))
+  for (const entry of entries) ui.entries.add(new Option(entry.title, entry.id))
+  ui.entries.disabled = entries.length === 0
+  if (entries.length === 0) showError('No guest image is here: run "npm run setup" on the server, or boot your own kernel.')
+  updateButtons()
+  const parameters = new URLSearchParams(location.search)
+  const wanted = entries.findIndex((entry) => entry.id === parameters.get('boot'))
+  if (wanted >= 0) ui.entries.selectedIndex = wanted
+  if (entries.length > 0 && parameters.get('autostart') !== '0') ui.start.click()
+}
+
+main().catch(showError)
