@@ -1,4 +1,5 @@
-export * from './sse-arith.ts'
-export * from './sse-convert.ts'
-export * from './sse-approx.ts'
-export { bind } from '../state.ts'
+// asc takes `.ts` off in `import` but not in `export ... from`: a second copy of the module would come in under that name
+export * from './sse-arith'
+export * from './sse-convert'
+export * from './sse-approx'
+export { bind } from '../state'

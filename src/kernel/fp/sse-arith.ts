@@ -4,7 +4,7 @@
  * write only the low element; the caller merges the rest.
  */
 import {
-  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, sseStopped, lane32, lane64, sqrt32, sqrt64,
+  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, sseStepStops, lane32, lane64, sqrt32, sqrt64,
   fma32, fma64, cmp32, cmp64, order32, order64,
 } from './sse-lane.ts'
 import { orderFlags } from './nan.ts'
@@ -289,10 +289,10 @@ export function sse_dpps(dst: usize, a: usize, b: usize, imm: u32): void {
   const p2 = imm & 0x40 ? lane32(OP_MUL, load<u32>(a, 8), load<u32>(b, 8)) : 0
   const p3 = imm & 0x80 ? lane32(OP_MUL, load<u32>(a, 12), load<u32>(b, 12)) : 0
   let sum: u32 = 0
-  if (!sseStopped()) {
+  if (!sseStepStops()) {
     const low = lane32(OP_ADD, p0, p1)
     const high = lane32(OP_ADD, p2, p3)
-    if (!sseStopped()) sum = lane32(OP_ADD, low, high)
+    if (!sseStepStops()) sum = lane32(OP_ADD, low, high)
   }
   put32(dst, imm & 1 ? sum : 0, imm & 2 ? sum : 0, imm & 4 ? sum : 0, imm & 8 ? sum : 0)
 }
@@ -301,7 +301,7 @@ export function sse_dppd(dst: usize, a: usize, b: usize, imm: u32): void {
   sseBegin()
   const p0 = imm & 0x10 ? lane64(OP_MUL, load<u64>(a), load<u64>(b)) : 0
   const p1 = imm & 0x20 ? lane64(OP_MUL, load<u64>(a, 8), load<u64>(b, 8)) : 0
-  const sum = sseStopped() ? 0 : lane64(OP_ADD, p0, p1)
+  const sum = sseStepStops() ? 0 : lane64(OP_ADD, p0, p1)
   put64(dst, imm & 1 ? sum : 0, imm & 2 ? sum : 0)
 }
 

@@ -7,7 +7,7 @@
  */
 import { CPU_CR4, CPU_MXCSR } from '../../abi/layout.ts'
 import { cpu, raise as raiseFault, VECTOR_UD, VECTOR_XM } from '../state.ts'
-import { DE, IE, PRE_COMPUTATION, beginSse, flags, masks, raise, daz } from './env.ts'
+import { DE, IE, PRE_COMPUTATION, beginSse, clearFlags, flags, masks, raise, daz } from './env.ts'
 import {
   CLS_QNAN, aFromF32, bFromF32, cFromF32, aFromF64, bFromF64, cFromF64, aCls, cCls,
   negateB, negateC,
@@ -24,7 +24,6 @@ export const OP_MIN: u32 = 4
 export const OP_MAX: u32 = 5
 
 const CR4_OSXMMEXCPT: u32 = 0x400
-const MXCSR_FLAGS: u32 = 0x3f
 /** Masks all set, RC = nearest, FTZ = DAZ = 0, PE sticky. */
 const NATIVE_MASK: u32 = 0xffe0
 const NATIVE_VALUE: u32 = 0x1fa0
@@ -39,10 +38,13 @@ const F64_ABS: u64 = 0x7fff_ffff_ffff_ffff
 export let native: bool = false
 /** DE is sticky already, so denormal operands change nothing. */
 let denormalsSeen: bool = false
+/** Flags of the steps of this instruction that are done (DPPS works in steps). */
+let earlier: u32 = 0
 
 export function sseBegin(): void {
   const mxcsr = load<u32>(cpu, CPU_MXCSR)
   beginSse(mxcsr)
+  earlier = 0
   native = (mxcsr & NATIVE_MASK) == NATIVE_VALUE
   denormalsSeen = (mxcsr & DE) != 0
 }
@@ -50,17 +52,21 @@ export function sseBegin(): void {
 /** Writes the flags to MXCSR; false and a pending fault when one of them is unmasked: then nothing is written. */
 export function sseCommit(): bool {
   let found = flags
-  if (found == 0) return true
   if (found & PRE_COMPUTATION & ~masks) found &= PRE_COMPUTATION
-  store<u32>(cpu, load<u32>(cpu, CPU_MXCSR) | (found & MXCSR_FLAGS), CPU_MXCSR)
+  found |= earlier
+  if (found == 0) return true
+  store<u32>(cpu, load<u32>(cpu, CPU_MXCSR) | found, CPU_MXCSR)
   if ((found & ~masks) == 0) return true
   raiseFault(load<u32>(cpu, CPU_CR4) & CR4_OSXMMEXCPT ? VECTOR_XM : VECTOR_UD)
   return false
 }
 
-/** An exception found so far will fault: a sequence such as DPPS stops after the step that found it. */
-export function sseStopped(): bool {
-  return (flags & ~masks) != 0
+/** Ends a step of a sequence such as DPPS; true when an exception found in it will fault, so that the next must not run. */
+export function sseStepStops(): bool {
+  if (flags & ~masks) return true
+  earlier |= flags
+  clearFlags()
+  return false
 }
 
 function tame32(op: u32, a: u32, b: u32, result: u32): bool {

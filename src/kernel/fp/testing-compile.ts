@@ -1,6 +1,5 @@
 /**
  * Compiles one AssemblyScript entry of the kernel for a unit test and instantiates it over a memory of its own.
- * asc wants imports without extension; the source names files with it, as the rest of the project does.
  */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -25,7 +24,7 @@ export async function compileKernel(entry: string, optimise = true): Promise<Com
   const { error } = await asc.main(args, {
     readFile: async (name) => {
       try {
-        return await readFile(ROOT + name.replace(/\.ts\.ts$/, '.ts'), 'utf8')
+        return await readFile(ROOT + name, 'utf8')
       } catch {
         return null
       }

@@ -147,19 +147,18 @@ export function sqrt128(hi: u64, lo: u64): void {
   const moved = root + <u64>step
   if (step >= 0 && moved < root) root = ~(<u64>0)
   else root = moved
-  for (;;) {
+  // (asc drops what follows an endless `for` whose exits are `continue` and a last `break`, hence this form)
+  mul64(root, root)
+  while (wHi > hi || (wHi == hi && wLo > lo)) {
+    root--
     mul64(root, root)
-    if (wHi > hi || (wHi == hi && wLo > lo)) {
-      root--
-      continue
-    }
+  }
+  sub128(hi, lo, wHi, wLo)
+  // remainder > 2 * root: the root was too small
+  while (wHi > root >> 63 || (wHi == root >> 63 && wLo > root << 1)) {
+    root++
+    mul64(root, root)
     sub128(hi, lo, wHi, wLo)
-    // remainder > 2 * root: the root was too small
-    if (wHi > root >> 63 || (wHi == root >> 63 && wLo > root << 1)) {
-      root++
-      continue
-    }
-    break
   }
   const next = u64(wHi != 0 || wLo > root)
   const rest = u64((wHi | wLo) != 0)
