@@ -45,11 +45,16 @@ let stopStatus = (): void => undefined
 /** Scripts and tests drive the page's machine through this. */
 interface PageHandle {
   readonly machine: Machine | undefined
+  /** Prompt text of the chosen boot entry. */
+  readonly prompt: string | undefined
   screenText(): string
 }
 const handle: PageHandle = {
   get machine() {
     return machine
+  },
+  get prompt() {
+    return entries[ui.entries.selectedIndex]?.prompt
   },
   screenText: () => terminal.text(),
 }
@@ -185,6 +190,8 @@ async function main(): Promise<void> {
   const parameters = new URLSearchParams(location.search)
   const wanted = entries.findIndex((entry) => entry.id === parameters.get('boot'))
   if (wanted >= 0) ui.entries.selectedIndex = wanted
+  ui.cpus.value = parameters.get('cpus') ?? ui.cpus.value
+  ui.memory.value = parameters.get('memory') ?? ''
   if (entries.length > 0 && parameters.get('autostart') !== '0') ui.start.click()
 }
 

@@ -1,0 +1,119 @@
+/**
+ * Playwright on a webkvm page: boot an image, wait for a prompt, run a command, read the output.
+ *
+ *   const guest = await openGuest(page, { url: 'http://localhost:5173/', boot: 'default' })
+ *   await guest.waitForPrompt()
+ *   expect(await guest.check('nproc')).toBe('2\n')
+ *
+ * Typed against the part of Playwright's Page that is used, so that any version of the library fits.
+ */
+
+/** The part of Playwright's Page that this module needs. */
+export interface PageLike {
+  goto(url: string): Promise<unknown>
+  evaluate<Argument, Result>(run: (argument: Argument) => Result | Promise<Result>, argument: Argument): Promise<Result>
+  waitForFunction<Argument>(test: (argument: Argument) => unknown, argument: Argument, options?: { timeout?: number }): Promise<unknown>
+}
+
+export interface OpenGuestOptions {
+  /** Address of the webkvm page. */
+  readonly url: string
+  /** Id of a boot entry; the page's first one if absent. */
+  readonly boot?: string
+  readonly cpus?: number
+  readonly memory?: string
+  /** Milliseconds until the machine must run. Default 60 000. */
+  readonly timeoutMs?: number
+}
+
+export interface GuestPage {
+  /** Waits for the boot entry's prompt, or any text or expression, on the console. */
+  waitForPrompt(pattern?: string | RegExp, timeoutMs?: number): Promise<void>
+  /** Runs a shell command; output and exit status. */
+  run(command: string, timeoutMs?: number): Promise<{ output: string; status: number }>
+  /** The output of a command that must succeed. */
+  check(command: string, timeoutMs?: number): Promise<string>
+  send(text: string): Promise<void>
+  /** What the terminal shows, scrollback included. */
+  screenText(): Promise<string>
+  state(): Promise<string>
+  waitForState(state: string, timeoutMs?: number): Promise<void>
+}
+
+interface PageGlobals {
+  readonly webkvm?: {
+    readonly machine?: {
+      readonly state: string
+      readonly console: {
+        send(text: string): void
+        waitForText(pattern: string | RegExp, options: { timeoutMs: number; from?: number }): Promise<unknown>
+      }
+      readonly shell: { run(command: string, options: { timeoutMs: number }): Promise<{ output: string; status: number }> }
+    }
+    readonly prompt?: string
+    screenText(): string
+  }
+}
+
+const DEFAULT_TIMEOUT_MS = 60_000
+
+/** Opens the page, boots, and returns when the machine runs. Rejects with the page's own error message if it cannot. */
+export async function openGuest(page: PageLike, options: OpenGuestOptions): Promise<GuestPage> {
+  const url = new URL(options.url)
+  if (options.boot !== undefined) url.searchParams.set('boot', options.boot)
+  if (options.cpus !== undefined) url.searchParams.set('cpus', String(options.cpus))
+  if (options.memory !== undefined) url.searchParams.set('memory', options.memory)
+  await page.goto(url.href)
+  await page.waitForFunction(
+    () => {
+      const error = document.getElementById('error')
+      return (error !== null && !error.hidden) || (globalThis as PageGlobals).webkvm?.machine?.state === 'running'
+    },
+    undefined,
+    { timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS },
+  )
+  const failure = await page.evaluate(() => {
+    const error = document.getElementById('error')
+    return error !== null && !error.hidden ? error.textContent : null
+  }, undefined)
+  if (failure !== null) throw new Error(`the page could not boot: ${failure}`)
+  return guestPage(page)
+}
+
+function guestPage(page: PageLike): GuestPage {
+  const run = (command: string, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<{ output: string; status: number }> =>
+    page.evaluate(
+      ([text, timeout]) => {
+        const machine = (globalThis as PageGlobals).webkvm?.machine
+        if (machine === undefined) throw new Error('no machine runs in this page')
+        return machine.shell.run(text, { timeoutMs: timeout })
+      },
+      [command, timeoutMs] as const,
+    )
+  return {
+    run,
+    async waitForPrompt(pattern, timeoutMs = DEFAULT_TIMEOUT_MS) {
+      const expression = pattern instanceof RegExp ? { source: pattern.source, flags: pattern.flags } : undefined
+      const text = typeof pattern === 'string' ? pattern : undefined
+      await page.evaluate(
+        async (wanted) => {
+          const { webkvm } = globalThis as PageGlobals
+          const match = wanted.expression === undefined ? (wanted.text ?? webkvm?.prompt ?? '# ') : new RegExp(wanted.expression.source, wanted.expression.flags)
+          await webkvm?.machine?.console.waitForText(match, { timeoutMs: wanted.timeoutMs })
+        },
+        { expression, text, timeoutMs },
+      )
+    },
+    async check(command, timeoutMs) {
+      const { output, status } = await run(command, timeoutMs)
+      if (status !== 0) throw new Error(`guest command failed with status ${status}: ${command}\n${output}`)
+      return output
+    },
+    send: (text) => page.evaluate((input) => (globalThis as PageGlobals).webkvm?.machine?.console.send(input), text),
+    screenText: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.screenText() ?? '', undefined),
+    state: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.machine?.state ?? 'none', undefined),
+    async waitForState(state, timeoutMs = DEFAULT_TIMEOUT_MS) {
+      await page.waitForFunction((wanted) => (globalThis as PageGlobals).webkvm?.machine?.state === wanted, state, { timeout: timeoutMs })
+    },
+  }
+}
