@@ -88,6 +88,7 @@ export const KERNEL_IMPORTS = {
   // wide arithmetic (kernel/arith.ts): 128/64 division works on RDX:RAX and raises #DE
   div64: faulting([Q]), idiv64: faulting([Q]), mul64_high_u: fn([Q, Q], Q), mul64_high_s: fn([Q, Q], Q),
   pdep64: fn([Q, Q], Q), pext64: fn([Q, Q], Q), crc32c: fn([P, Q, P], P),        // crc, data, bytes
+  cmpxchg16b: faulting([Q, P], P),                                               // gva, seg: compares RDX:RAX, result is ZF; #GP if unaligned
 
   // #NM / #UD gate of x87, MMX, SSE (CR0.EM, TS, CR4.OSFXSR): family 0 x87, 1 MMX, 2 SSE, 3 AVX (XCR0)
   fpu_check: faulting([P]),

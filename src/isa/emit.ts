@@ -122,6 +122,7 @@ export interface Emit {
   /** Most significant bit as i32 0/1. */
   msb(a: Val): Val
   select(condition: Val, a: Val, b: Val): Val
+  /** Conversions to the value's own type are the identity. */
   zext(a: Val, ty: IntTy): Val
   sext(a: Val, ty: IntTy): Val
   trunc(a: Val, ty: IntTy): Val
@@ -164,6 +165,8 @@ export interface Emit {
   adjustStack(bytes: Val | number): void
   /** Calls a kernel function; faults and transfers are handled as its table entry says. */
   call(name: KernelName | FpName, args: readonly Val[]): Val | undefined
+  /** Full memory barrier (MFENCE). */
+  fence(): void
   /** Requires CPL 0 (else #GP(0)). */
   privileged(): void
 }

@@ -126,7 +126,7 @@ export function operandInfo(operand: Operand, width: number): OperandInfo {
   if (m) return info('reg', 'gpr', sizeOf(m[1] ?? '', width))
   m = /^m(8|16|32|64|128|v|y)$/.exec(text)
   if (m) return info('mem', 'none', sizeOf(m[1] ?? '', width))
-  if (/^m(80|512|\d+byte|16:.+|.*&.*)?$/.test(text)) return info('mem', 'none', 0)
+  if (/^m(80|256|512|di|bx|\d+byte|16:.+|.*&.*)?$/.test(text)) return info('mem', 'none', 0)
   throw new Error(`row operand "${operand}" has a spelling that row.ts does not list`)
 }
 

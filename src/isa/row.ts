@@ -33,6 +33,7 @@ export type Access = 'r' | 'w' | 'rw' | 'n'
  *   imm8 imm16 immv   zero-extended to the operand size; immz = imm16/32 sign-extended to v; simm8 = imm8 sign-extended
  *                     a second immediate (ENTER) is a second imm8 operand
  *   ptr16:v           far pointer in the instruction, read as i64 offset | selector << 32
+ *   mdi mbx           memory at DS:rDI, DS:rBX (MASKMOVQ, XLAT); no ModRM
  *   moffs8 moffsv     memory at an absolute offset in the instruction; no ModRM
  *   one               the constant 1, not encoded
  *   al … rAXv         fixed registers
@@ -43,7 +44,7 @@ export type Access = 'r' | 'w' | 'rw' | 'n'
 export const PLACES = [
   'rm8', 'rm16', 'rm32', 'rm64', 'rmv', 'rmy', 'R8', 'R16', 'R32', 'R64', 'Rv', 'Ry',
   'r8', 'r16', 'r32', 'r64', 'rv', 'ry', 'o8', 'ov', 'oy', 'v32', 'v64', 'vy',
-  'm', 'm8', 'm16', 'm32', 'm64', 'm80', 'm128', 'm256', 'mv', 'my', 'm16:v',
+  'm', 'm8', 'm16', 'm32', 'm64', 'm80', 'm128', 'm256', 'mv', 'my', 'm16:v', 'mdi', 'mbx',
   'imm8', 'imm16', 'imm32', 'immv', 'immz', 'simm8', 'ptr16:v', 'moffs8', 'moffsv', 'one', 'rel8', 'relz',
   'al', 'ah', 'ax', 'eax', 'rax', 'rAXv', 'cl', 'cx', 'ecx', 'rcx', 'dx', 'edx', 'xmm0',
   'xmm', 'xmm_m8', 'xmm_m16', 'xmm_m32', 'xmm_m64', 'xmm_m128', 'xmm_r', 'xmm_v', 'mm', 'mm_m32', 'mm_m64', 'mm_r',
@@ -79,7 +80,7 @@ export interface Row {
   /** 'both', 'legacy' (invalid in 64-bit code), 'long' (only in 64-bit code). */
   readonly modes: 'both' | 'legacy' | 'long'
   /** #UD in real and virtual-8086 mode. */
-  readonly protectedOnly: boolean
+  readonly protectedOnly?: true
   /** Operand size in 64-bit code: 'rex' = 32 unless REX.W or 66; 'd64' = 64 unless 66; 'f64' = always 64. */
   readonly osize: 'rex' | 'd64' | 'f64'
   readonly feature: FeatureName
@@ -94,16 +95,14 @@ export interface Row {
   readonly faults: readonly Fault[]
   /** Manual heading. */
   readonly cite: string
-  /** False: matched by nothing; the decoder itself chooses it (invalid opcodes, overlong instructions). */
-  readonly decoded: boolean
-  /** Not printed in front of the operands' width classes: a second spelling of another row, e.g. 82 /0 for 80 /0. */
-  readonly alias: boolean
+  /** A second encoding of another row (82 /0 for 80 /0): decoded, never chosen by an assembler. */
+  readonly alias?: boolean
 }
 
 export type RowOptions = Partial<
   Pick<
     Row,
-    'widths' | 'modes' | 'protectedOnly' | 'osize' | 'feature' | 'lock' | 'rep' | 'ends' | 'faults' | 'cite' | 'decoded' | 'alias'
+    'widths' | 'modes' | 'protectedOnly' | 'osize' | 'feature' | 'lock' | 'rep' | 'ends' | 'faults' | 'cite' | 'alias'
   >
 >
 export type RowSpec = Omit<Row, 'id'>
@@ -156,7 +155,6 @@ export function row(mnemonic: string, op: string, operands: readonly Operand[], 
     operands,
     widths: widthsOf(operands),
     modes: 'both',
-    protectedOnly: false,
     osize: 'rex',
     feature: 'base',
     flags: parseFlags(flags),
@@ -165,8 +163,6 @@ export function row(mnemonic: string, op: string, operands: readonly Operand[], 
     ends: false,
     faults: [],
     cite: `SDM Vol. 2, ${mnemonic.toUpperCase()}`,
-    decoded: true,
-    alias: false,
     ...rest,
   }
 }
