@@ -49,8 +49,11 @@ export class AptWorld {
     this.#update()
     const args = ['install', '-y', '--print-uris', '--no-install-recommends', ...names]
     const text = this.#apt('apt-get', args)
-    const found = [...text.matchAll(/^'[^']+' (?<name>[^_\s]+)_\S+ \d+/gmu)].map((m) => m.groups?.['name'] ?? '')
-    if (found.length === 0) throw new AptError(`apt resolves no package for ${names.join(', ')} (${this.arch})`)
+    const found = [...text.matchAll(/^'[^']+' (?<name>[^_\s]+)_\S+ \d+/gmu)].map(
+      (m) => m.groups?.['name'] ?? '',
+    )
+    if (found.length === 0)
+      throw new AptError(`apt resolves no package for ${names.join(', ')} (${this.arch})`)
     return found.toSorted()
   }
 
@@ -88,7 +91,8 @@ export class AptWorld {
       run('apt-get', ['-q', '-c', this.#config, 'download', ...refs], { cwd: this.#archives, show: true })
     }
     const lost = wanted.filter((file) => !existsSync(file.path))
-    if (lost.length > 0) throw new AptError(`apt did not deliver ${lost.map((file) => path.basename(file.path)).join(', ')}`)
+    if (lost.length > 0)
+      throw new AptError(`apt did not deliver ${lost.map((file) => path.basename(file.path)).join(', ')}`)
     return wanted
   }
 
@@ -104,7 +108,12 @@ export class AptWorld {
       const name = field('Package')
       // apt escapes the epoch's colon in file names and nothing else.
       const file = `${name}_${field('Version').replaceAll(':', '%3a')}_${field('Architecture')}.deb`
-      files.set(name, { name, version: field('Version'), sizeBytes: Number(field('Size')), path: path.join(this.#archives, file) })
+      files.set(name, {
+        name,
+        version: field('Version'),
+        sizeBytes: Number(field('Size')),
+        path: path.join(this.#archives, file),
+      })
     }
     return names.map((name) => {
       const file = files.get(name)
@@ -118,12 +127,18 @@ export class AptWorld {
     this.#updated = true
     if (!force && Date.now() - newestIndexMs(path.join(this.#dir, 'lists')) < INDEX_MAX_AGE_MS) return
     say(`apt: fetching the ${this.arch} package index`)
-    const done = spawnSync('apt-get', ['-q', '-c', this.#config, 'update'], { stdio: ['ignore', 'inherit', 'inherit'] })
-    if (done.error) throw new AptError('apt-get cannot be started: the guest builder needs Debian or Ubuntu', { cause: done.error })
+    const done = spawnSync('apt-get', ['-q', '-c', this.#config, 'update'], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+    if (done.error)
+      throw new AptError('apt-get cannot be started: the guest builder needs Debian or Ubuntu', {
+        cause: done.error,
+      })
     // One index of several may be mid-sync on a mirror; the others still serve packages. Whether what is needed
     // is there shows at download, with the package's name.
     if (done.status !== 0) say(`apt: an ${this.arch} index failed to download, going on with the rest`)
-    if (newestIndexMs(path.join(this.#dir, 'lists')) === 0) throw new AptError(`no package index for ${this.arch} could be fetched`)
+    if (newestIndexMs(path.join(this.#dir, 'lists')) === 0)
+      throw new AptError(`no package index for ${this.arch} could be fetched`)
   }
 
   #apt(tool: 'apt-get' | 'apt-cache', args: readonly string[]): string {

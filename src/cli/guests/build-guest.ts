@@ -11,7 +11,17 @@
  * newer package alone rebuilds nothing: `--force` does. A failed build leaves the old guest as it was.
  */
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
 import type { GuestFile, GuestIndex, GuestManifest } from '../../host/guest-manifest.types.ts'
@@ -25,7 +35,8 @@ function main(args: readonly string[]): void {
   const inputs = sourcesDigest()
   for (const name of names.length > 0 ? names : ['default']) {
     const recipe = RECIPES.find((candidate) => candidate.name === name)
-    if (recipe === undefined) throw new Error(`no guest ${name}; there are ${RECIPES.map((known) => known.name).join(', ')}`)
+    if (recipe === undefined)
+      throw new Error(`no guest ${name}; there are ${RECIPES.map((known) => known.name).join(', ')}`)
     if (!force && isCurrent(recipe, inputs)) say(`guest ${name}: up to date`)
     else build(recipe, inputs)
   }
@@ -43,7 +54,15 @@ function build(recipe: Recipe, inputs: string): void {
     const result = recipe.build(scratch)
     const files = Object.fromEntries(result.files.map((file) => [file.name, storeFile(file, staging)]))
     const packages = [...new Set(result.packages)].toSorted()
-    const manifest: GuestManifest = { format: 1, name: recipe.name, title: recipe.title, packages, inputs, files, boots: result.boots }
+    const manifest: GuestManifest = {
+      format: 1,
+      name: recipe.name,
+      title: recipe.title,
+      packages,
+      inputs,
+      files,
+      boots: result.boots,
+    }
     writeFileSync(path.join(staging, 'manifest.json'), `${JSON.stringify(manifest, undefined, 2)}\n`)
     const final = path.join(GUESTS_DIR, recipe.name)
     rmSync(final, { recursive: true, force: true })

@@ -21,15 +21,19 @@ export class KernelImageError extends Error {
 
 /** The ELF vmlinux inside `image`. */
 export function extractVmlinux(image: Buffer): Buffer {
-  if (image.length < 0x264 || image.readUInt32LE(0x202) !== HDRS_MAGIC) throw new KernelImageError('not a bzImage: no HdrS')
-  if (image.readUInt16LE(0x206) < 0x208) throw new KernelImageError('boot protocol before 2.08 has no payload field')
+  if (image.length < 0x264 || image.readUInt32LE(0x202) !== HDRS_MAGIC)
+    throw new KernelImageError('not a bzImage: no HdrS')
+  if (image.readUInt16LE(0x206) < 0x208)
+    throw new KernelImageError('boot protocol before 2.08 has no payload field')
   const setupSectors = image.readUInt8(0x1f1) || 4
   const start = (setupSectors + 1) * 512 + image.readUInt32LE(0x248)
   const end = start + image.readUInt32LE(0x24c)
-  if (end > image.length || end - start < 8) throw new KernelImageError(`payload ${start}..${end} exceeds the image (${image.length} bytes)`)
+  if (end > image.length || end - start < 8)
+    throw new KernelImageError(`payload ${start}..${end} exceeds the image (${image.length} bytes)`)
   const sizeBytes = image.readUInt32LE(end - 4)
   const vmlinux = decompress(image.subarray(start, end - 4), sizeBytes)
-  if (vmlinux.length < sizeBytes || vmlinux.readUInt32BE(0) !== 0x7f454c46) throw new KernelImageError('payload is no ELF file')
+  if (vmlinux.length < sizeBytes || vmlinux.readUInt32BE(0) !== 0x7f454c46)
+    throw new KernelImageError('payload is no ELF file')
   return vmlinux
 }
 
@@ -50,7 +54,14 @@ function decompress(payload: Buffer, sizeBytes: number): Buffer {
 
 function filter(packageName: string, binary: string, input: Buffer): Buffer {
   const tool = hostTool(packageName, binary)
-  const done = spawnSync(tool.command, ['-dc'], { input, env: { ...process.env, ...tool.env }, maxBuffer: 512 << 20 })
-  if (done.status !== 0) throw new KernelImageError(`${binary} could not unpack the kernel: ${done.stderr?.toString() ?? done.error?.message}`)
+  const done = spawnSync(tool.command, ['-dc'], {
+    input,
+    env: { ...process.env, ...tool.env },
+    maxBuffer: 512 << 20,
+  })
+  if (done.status !== 0)
+    throw new KernelImageError(
+      `${binary} could not unpack the kernel: ${done.stderr?.toString() ?? done.error?.message}`,
+    )
   return done.stdout
 }

@@ -8,7 +8,13 @@ export type CpioEntry =
   | { readonly kind: 'file'; readonly name: string; readonly mode: number; readonly data: Uint8Array }
   | { readonly kind: 'directory'; readonly name: string; readonly mode: number }
   | { readonly kind: 'symlink'; readonly name: string; readonly target: string }
-  | { readonly kind: 'char-device'; readonly name: string; readonly mode: number; readonly major: number; readonly minor: number }
+  | {
+      readonly kind: 'char-device'
+      readonly name: string
+      readonly mode: number
+      readonly major: number
+      readonly minor: number
+    }
 
 const S_IFCHR = 0o020000
 const S_IFDIR = 0o040000
@@ -27,11 +33,19 @@ function encodeEntry(entry: CpioEntry, ino: number): Buffer[] {
   const none = Buffer.alloc(0)
   switch (entry.kind) {
     case 'file':
-      return record(entry.name, { ino, mode: S_IFREG | entry.mode, nlink: 1, major: 0, minor: 0 }, Buffer.from(entry.data))
+      return record(
+        entry.name,
+        { ino, mode: S_IFREG | entry.mode, nlink: 1, major: 0, minor: 0 },
+        Buffer.from(entry.data),
+      )
     case 'directory':
       return record(entry.name, { ino, mode: S_IFDIR | entry.mode, nlink: 2, major: 0, minor: 0 }, none)
     case 'symlink':
-      return record(entry.name, { ino, mode: S_IFLNK | 0o777, nlink: 1, major: 0, minor: 0 }, Buffer.from(entry.target))
+      return record(
+        entry.name,
+        { ino, mode: S_IFLNK | 0o777, nlink: 1, major: 0, minor: 0 },
+        Buffer.from(entry.target),
+      )
     case 'char-device': {
       const { major, minor } = entry
       return record(entry.name, { ino, mode: S_IFCHR | entry.mode, nlink: 1, major, minor }, none)

@@ -64,7 +64,9 @@ export function trimKernelElf(file: Buffer): Buffer {
 function shapeOf(file: Buffer): Shape {
   if (file.length < 0x40 || file.readUInt32BE(0) !== 0x7f454c46) throw new ElfError('not an ELF file')
   if (file[5] !== 1) throw new ElfError('not a little-endian ELF file')
-  return file[4] === 2 ? { is64: true, ehdrBytes: 0x40, phdrBytes: 0x38 } : { is64: false, ehdrBytes: 0x34, phdrBytes: 0x20 }
+  return file[4] === 2
+    ? { is64: true, ehdrBytes: 0x40, phdrBytes: 0x38 }
+    : { is64: false, ehdrBytes: 0x34, phdrBytes: 0x20 }
 }
 
 function readSegments(file: Buffer, { is64 }: Shape): readonly Segment[] {
@@ -76,11 +78,32 @@ function readSegments(file: Buffer, { is64 }: Shape): readonly Segment[] {
     const u32 = (offset: number): number => file.readUInt32LE(at + offset)
     const u64 = (offset: number): bigint => file.readBigUInt64LE(at + offset)
     const fields = is64
-      ? { flags: u32(4), offset: Number(u64(8)), vaddr: u64(16), paddr: u64(24), fileBytes: Number(u64(32)), memBytes: Number(u64(40)) }
-      : { flags: u32(24), offset: u32(4), vaddr: BigInt(u32(8)), paddr: BigInt(u32(12)), fileBytes: u32(16), memBytes: u32(20) }
+      ? {
+          flags: u32(4),
+          offset: Number(u64(8)),
+          vaddr: u64(16),
+          paddr: u64(24),
+          fileBytes: Number(u64(32)),
+          memBytes: Number(u64(40)),
+        }
+      : {
+          flags: u32(24),
+          offset: u32(4),
+          vaddr: BigInt(u32(8)),
+          paddr: BigInt(u32(12)),
+          fileBytes: u32(16),
+          memBytes: u32(20),
+        }
     const data = file.subarray(fields.offset, fields.offset + fields.fileBytes)
     if (data.length !== fields.fileBytes) throw new ElfError(`segment ${index} exceeds the file`)
-    return { type: u32(0), flags: fields.flags, vaddr: fields.vaddr, paddr: fields.paddr, memBytes: fields.memBytes, data }
+    return {
+      type: u32(0),
+      flags: fields.flags,
+      vaddr: fields.vaddr,
+      paddr: fields.paddr,
+      memBytes: fields.memBytes,
+      data,
+    }
   })
 }
 
@@ -92,7 +115,13 @@ function cutZeros(segment: Segment): Segment[] {
     const { dataEnd, next } = findRun(segment, start)
     const data = segment.data.subarray(start, dataEnd)
     const offset = BigInt(start)
-    pieces.push({ ...segment, vaddr: segment.vaddr + offset, paddr: segment.paddr + offset, memBytes: next - start, data })
+    pieces.push({
+      ...segment,
+      vaddr: segment.vaddr + offset,
+      paddr: segment.paddr + offset,
+      memBytes: next - start,
+      data,
+    })
     start = next
   }
   return pieces

@@ -20,7 +20,9 @@ export function hostTool(packageName: string, binary: string): HostTool {
   if (!existsSync(stamp)) {
     say(`tools: unpacking ${packageName}`)
     const world = new AptWorld('amd64')
-    const names = world.closure([packageName]).filter((name) => !/^(?:libc6|gcc-\d+-base|libgcc-s1|libcrypt1)$/u.test(name))
+    const names = world
+      .closure([packageName])
+      .filter((name) => !/^(?:libc6|gcc-\d+-base|libgcc-s1|libcrypt1)$/u.test(name))
     rmSync(dir, { recursive: true, force: true })
     mkdirSync(dir, { recursive: true })
     for (const file of world.download(names)) run('dpkg-deb', ['-x', file.path, dir], {})

@@ -70,7 +70,9 @@ const ACCOUNTS = [
 /** @param moduleDirs one `lib/modules/<release>` folder per kernel that boots with this image. */
 export function buildInitramfs(busybox: string, moduleDirs: readonly string[]): Buffer {
   const entries: CpioEntry[] = [
-    ...DIRECTORIES.map((name) => ({ kind: 'directory', name, mode: name === 'tmp' ? 0o1777 : 0o755 }) as const),
+    ...DIRECTORIES.map(
+      (name) => ({ kind: 'directory', name, mode: name === 'tmp' ? 0o1777 : 0o755 }) as const,
+    ),
     // The kernel opens /dev/console for process 1 before devtmpfs is mounted.
     { kind: 'char-device', name: 'dev/console', mode: 0o600, major: 5, minor: 1 },
     { kind: 'char-device', name: 'dev/null', mode: 0o666, major: 1, minor: 3 },
@@ -83,7 +85,9 @@ export function buildInitramfs(busybox: string, moduleDirs: readonly string[]): 
       const data = readFileSync(path.join(INITRAMFS_SOURCE_DIR, source))
       return { kind: 'file', name, mode, data } as const
     }),
-    ...ACCOUNTS.map(([name, text]) => ({ kind: 'file', name, mode: 0o644, data: Buffer.from(text) }) as const),
+    ...ACCOUNTS.map(
+      ([name, text]) => ({ kind: 'file', name, mode: 0o644, data: Buffer.from(text) }) as const,
+    ),
     ...moduleDirs.flatMap((dir) => moduleEntries(dir, MODULES)),
   ]
   return encodeCpio(entries)

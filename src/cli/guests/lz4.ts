@@ -21,7 +21,8 @@ export function decodeLz4Legacy(input: Uint8Array, sizeBytes: number): Uint8Arra
   while (at + 4 <= input.length && filled < sizeBytes) {
     const blockBytes = view.getUint32(at, true)
     at += 4
-    if (blockBytes === 0 || at + blockBytes > input.length) throw new RangeError(`LZ4 block of ${blockBytes} bytes at ${at} exceeds the input`)
+    if (blockBytes === 0 || at + blockBytes > input.length)
+      throw new RangeError(`LZ4 block of ${blockBytes} bytes at ${at} exceeds the input`)
     const end = decodeBlock(input.subarray(at, at + blockBytes), output, filled)
     if (end - filled > BLOCK_MAX_BYTES) throw new RangeError('LZ4 block decodes to more than 8 MiB')
     filled = end
@@ -50,14 +51,16 @@ function decodeBlock(input: Uint8Array, output: Uint8Array, start: number): numb
   while (at < input.length) {
     const token = next()
     const literals = length(token >> 4)
-    if (at + literals > input.length || to + literals > output.length) throw new RangeError('LZ4 literals exceed the buffer')
+    if (at + literals > input.length || to + literals > output.length)
+      throw new RangeError('LZ4 literals exceed the buffer')
     output.set(input.subarray(at, at + literals), to)
     at += literals
     to += literals
     if (at >= input.length) break // the last sequence has literals only
     const offset = next() | (next() << 8)
     const matchBytes = length(token & 15) + 4
-    if (offset === 0 || offset > to - start || to + matchBytes > output.length) throw new RangeError(`LZ4 match offset ${offset} is out of range`)
+    if (offset === 0 || offset > to - start || to + matchBytes > output.length)
+      throw new RangeError(`LZ4 match offset ${offset} is out of range`)
     // Byte by byte where source and target overlap: that repeats the pattern, as the format wants.
     if (offset >= matchBytes) output.copyWithin(to, to - offset, to - offset + matchBytes)
     else for (let i = 0; i < matchBytes; i++) output[to + i] = output[to + i - offset] ?? 0

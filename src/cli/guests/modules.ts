@@ -26,15 +26,32 @@ export function moduleEntries(moduleDir: string, wanted: readonly string[]): rea
   const chosen = [...modules.values()].toSorted((a, b) => (a.file < b.file ? -1 : 1))
   const base = `lib/modules/${release}`
   const indexes = {
-    'modules.dep': chosen.map((module) => `${module.file}:${closure(module, modules).map((file) => ` ${file}`).join('')}`),
-    'modules.alias': chosen.flatMap((module) => module.aliases.map((alias) => `alias ${alias} ${module.name}`)),
+    'modules.dep': chosen.map(
+      (module) =>
+        `${module.file}:${closure(module, modules)
+          .map((file) => ` ${file}`)
+          .join('')}`,
+    ),
+    'modules.alias': chosen.flatMap((module) =>
+      module.aliases.map((alias) => `alias ${alias} ${module.name}`),
+    ),
   }
   return [
     { kind: 'directory', name: base, mode: 0o755 },
-    ...directories(chosen.map((module) => module.file)).map((dir) => ({ kind: 'directory', name: `${base}/${dir}`, mode: 0o755 }) as const),
-    ...chosen.map(({ file, data }) => ({ kind: 'file', name: `${base}/${file}`, mode: 0o644, data }) as const),
+    ...directories(chosen.map((module) => module.file)).map(
+      (dir) => ({ kind: 'directory', name: `${base}/${dir}`, mode: 0o755 }) as const,
+    ),
+    ...chosen.map(
+      ({ file, data }) => ({ kind: 'file', name: `${base}/${file}`, mode: 0o644, data }) as const,
+    ),
     ...Object.entries(indexes).map(
-      ([name, lines]) => ({ kind: 'file', name: `${base}/${name}`, mode: 0o644, data: Buffer.from(`${lines.join('\n')}\n`) }) as const,
+      ([name, lines]) =>
+        ({
+          kind: 'file',
+          name: `${base}/${name}`,
+          mode: 0o644,
+          data: Buffer.from(`${lines.join('\n')}\n`),
+        }) as const,
     ),
   ]
 }
@@ -48,20 +65,33 @@ function moduleName(file: string): string {
   return path.basename(file, '.ko').replaceAll('-', '_')
 }
 
-function collect(name: string, dir: string, files: ReadonlyMap<string, string>, into: Map<string, Module>): void {
+function collect(
+  name: string,
+  dir: string,
+  files: ReadonlyMap<string, string>,
+  into: Map<string, Module>,
+): void {
   const file = files.get(name)
   if (file === undefined || into.has(name)) return
   const data = readFileSync(path.join(dir, file))
   const info = (elfSection(data, '.modinfo') ?? Buffer.alloc(0)).toString('latin1').split('\0')
-  const values = (key: string): string[] => info.filter((line) => line.startsWith(`${key}=`)).map((line) => line.slice(key.length + 1))
-  const depends = values('depends').flatMap((list) => list.split(',')).filter((dep) => dep !== '').map((dep) => dep.replaceAll('-', '_'))
+  const values = (key: string): string[] =>
+    info.filter((line) => line.startsWith(`${key}=`)).map((line) => line.slice(key.length + 1))
+  const depends = values('depends')
+    .flatMap((list) => list.split(','))
+    .filter((dep) => dep !== '')
+    .map((dep) => dep.replaceAll('-', '_'))
   into.set(name, { name, file, data, depends, aliases: values('alias') })
-  for (const dep of [...depends, ...values('softdep').flatMap((text) => softDependencies(text))]) collect(dep, dir, files, into)
+  for (const dep of [...depends, ...values('softdep').flatMap((text) => softDependencies(text))])
+    collect(dep, dir, files, into)
 }
 
 /** `pre: a b post: c`: loaded by modprobe on its own where it knows softdep; carried along in any case. */
 function softDependencies(text: string): string[] {
-  return text.split(/\s+/u).filter((word) => word !== '' && !word.endsWith(':')).map((name) => name.replaceAll('-', '_'))
+  return text
+    .split(/\s+/u)
+    .filter((word) => word !== '' && !word.endsWith(':'))
+    .map((name) => name.replaceAll('-', '_'))
 }
 
 /** Dependencies in modules.dep order: the last one is to be loaded first. */

@@ -25,10 +25,13 @@ export function run(command: string, args: readonly string[], options: RunOption
     maxBuffer: 256 << 20,
     stdio: ['ignore', options.show ? 'inherit' : 'pipe', options.show ? 'inherit' : 'pipe'],
   })
-  if (done.error) throw new ToolError(`${command} cannot be started: ${done.error.message}`, { cause: done.error })
+  if (done.error)
+    throw new ToolError(`${command} cannot be started: ${done.error.message}`, { cause: done.error })
   if (done.status !== 0) {
     const tail = (done.stderr ?? '').trim().split('\n').slice(-8).join('\n')
-    throw new ToolError(`${command} ${args.slice(0, 6).join(' ')} ended with ${done.status ?? done.signal}\n${tail}`)
+    throw new ToolError(
+      `${command} ${args.slice(0, 6).join(' ')} ended with ${done.status ?? done.signal}\n${tail}`,
+    )
   }
   return { stdout: done.stdout ?? '' }
 }

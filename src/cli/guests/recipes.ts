@@ -45,7 +45,14 @@ function buildDefault(scratch: string): RecipeResult {
   const world = new AptWorld('amd64')
   const kernel = fetchKernel(world, 'linux-image-cloud-amd64', scratch)
   const busybox = fetchBusybox(world, scratch)
-  const boot = { initrd: 'initrd.cpio', disks: [], bits: 64, append: `console=ttyS0 ${QUICK}`, memoryMiB: 256, prompt: PROMPT } as const
+  const boot = {
+    initrd: 'initrd.cpio',
+    disks: [],
+    bits: 64,
+    append: `console=ttyS0 ${QUICK}`,
+    memoryMiB: 256,
+    prompt: PROMPT,
+  } as const
   return {
     packages: [kernel.source, busybox.source],
     files: [
@@ -65,19 +72,35 @@ function buildI386(scratch: string): RecipeResult {
   const plain = fetchKernel(world, 'linux-image-686', scratch)
   const pae = fetchKernel(world, 'linux-image-686-pae', scratch)
   const busybox = fetchBusybox(world, scratch)
-  const boot = { initrd: 'initrd.cpio', disks: [], bits: 32, append: `console=ttyS0 ${QUICK}`, memoryMiB: 256, prompt: PROMPT } as const
+  const boot = {
+    initrd: 'initrd.cpio',
+    disks: [],
+    bits: 32,
+    append: `console=ttyS0 ${QUICK}`,
+    memoryMiB: 256,
+    prompt: PROMPT,
+  } as const
   return {
     packages: [plain.source, pae.source, busybox.source],
     files: [
       { name: 'bzImage-686', content: plain.bzImage, gzip: false },
       { name: 'bzImage-686-pae', content: pae.bzImage, gzip: false },
       { name: 'vmlinux-686-pae', content: pae.vmlinux, gzip: true },
-      { name: 'initrd.cpio', content: buildInitramfs(busybox.path, [plain.moduleDir, pae.moduleDir]), gzip: true },
+      {
+        name: 'initrd.cpio',
+        content: buildInitramfs(busybox.path, [plain.moduleDir, pae.moduleDir]),
+        gzip: true,
+      },
     ],
     boots: [
       { id: 'i386-686', title: 'Debian 12, 32-bit', kernel: 'bzImage-686', ...boot },
       { id: 'i386-686-pae', title: 'Debian 12, 32-bit with PAE', kernel: 'vmlinux-686-pae', ...boot },
-      { id: 'i386-686-pae-bzimage', title: 'Debian 12, 32-bit with PAE, compressed kernel', kernel: 'bzImage-686-pae', ...boot },
+      {
+        id: 'i386-686-pae-bzimage',
+        title: 'Debian 12, 32-bit with PAE, compressed kernel',
+        kernel: 'bzImage-686-pae',
+        ...boot,
+      },
     ],
   }
 }
@@ -87,7 +110,12 @@ function buildLarge(scratch: string): RecipeResult {
   const kernel = fetchKernel(world, 'linux-image-cloud-amd64', scratch)
   const busybox = fetchBusybox(world, scratch)
   const image = path.join(scratch, 'root.squashfs')
-  const packages = buildLargeDisk(world, { busybox: busybox.path, moduleDir: kernel.moduleDir, scratch, image })
+  const packages = buildLargeDisk(world, {
+    busybox: busybox.path,
+    moduleDir: kernel.moduleDir,
+    scratch,
+    image,
+  })
   return {
     packages: [kernel.source, busybox.source, ...packages],
     files: [
