@@ -1,0 +1,36 @@
+/**
+ * Messages between the machine (hub's thread) and vCPU workers: control only, the hot path is shared memory.
+ *
+ * Life of a worker: 'start' -> 'ready'; it then runs until CPU_REQ has REQ_PAUSE, answers 'paused', and sleeps on CPU_REQ
+ * until the machine cleared the bit and notified (no message). A machine starts with REQ_PAUSE set on every vCPU.
+ * REQ_STOP ends it with 'stopped'.
+ */
+export const MESSAGE_PROTOCOL = 1
+
+export type ToVcpu = {
+  readonly type: 'start'
+  readonly protocol: number
+  readonly vcpu: number
+  readonly memory: WebAssembly.Memory
+  readonly kernel: WebAssembly.Module
+  readonly interp: WebAssembly.Module
+  /** Addresses of the VM and CPU structs. */
+  readonly vm: number
+  readonly cpu: number
+  /** performance.timeOrigin of the hub's thread in ms, for hosts whose threads count time from different origins. */
+  readonly clockOriginMs: number
+}
+
+export type FromVcpu =
+  | { readonly type: 'ready'; readonly vcpu: number }
+  /** The vCPU left guest code because of REQ_PAUSE. */
+  | { readonly type: 'paused'; readonly vcpu: number }
+  | { readonly type: 'stopped'; readonly vcpu: number }
+  /** Triple fault: the machine decides between reset and stop. The worker sleeps as if paused. */
+  | { readonly type: 'shutdown'; readonly vcpu: number }
+  /** The frame pool is empty. */
+  | { readonly type: 'out-of-memory'; readonly vcpu: number }
+  /** A bug of ours: the VM must stop visibly. */
+  | { readonly type: 'crashed'; readonly vcpu: number; readonly message: string; readonly stack: string | undefined }
+  /** The hub cannot wait on shared memory (VM_HUB_KICK): look at the exits. */
+  | { readonly type: 'kick' }
