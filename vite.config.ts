@@ -20,5 +20,6 @@ export default defineConfig({
   },
   preview: { host: '127.0.0.1', port: 8087, headers: isolation },
   worker: { format: 'es' },
-  build: { target: 'esnext', sourcemap: true, chunkSizeWarningLimit: 2048 },
+  // Beside dist/cli, which is not the page's to empty.
+  build: { outDir: 'dist/page', target: 'esnext', sourcemap: true, chunkSizeWarningLimit: 2048 },
 })

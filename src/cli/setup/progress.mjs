@@ -12,9 +12,16 @@ export class SetupError extends Error {
   name = 'SetupError'
 }
 
+let output = process.stdout
+
+/** For a command whose standard output belongs to someone else. */
+export function progressToStderr() {
+  output = process.stderr
+}
+
 /** @param {string} line */
 export function say(line) {
-  process.stdout.write(`${line}\n`)
+  output.write(`${line}\n`)
 }
 
 /**
@@ -25,7 +32,7 @@ export function say(line) {
 export function run(command, args, env = {}) {
   const done = spawnSync(command, args, {
     cwd: ROOT_DIR,
-    stdio: ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', output, 'inherit'],
     env: { ...process.env, ...env },
   })
   if (done.error) return 127

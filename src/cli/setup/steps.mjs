@@ -130,6 +130,15 @@ export function ensureWasm() {
   writeStamp('wasm', digest)
 }
 
+/** Bundles the command line to dist/cli when its sources changed. */
+export function ensureCli() {
+  const digest = digestOf(['src', 'workers', 'package-lock.json'])
+  if (readStamp('cli') === digest && existsSync(path.join(ROOT_DIR, 'dist/cli/webkvm.js'))) return
+  clearStamp('cli')
+  must('building the command line', process.execPath, ['src/cli/setup/build-cli.mjs'])
+  writeStamp('cli', digest)
+}
+
 /** Makes guest images. @param {readonly string[]} names */
 export function ensureGuests(names) {
   const digest = digestOf(['src/cli/guests'])

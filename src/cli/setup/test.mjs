@@ -41,6 +41,7 @@ await runMain(() => {
   if (wanted('unit') || wanted('e2e')) {
     ensureTestPackages()
     ensureWasm()
+    ensureCli()
   }
   const results = []
   if (wanted('checks')) results.push(...CHECKS.map((check) => runCheck(check)))
