@@ -1,0 +1,50 @@
+/** Registers, control state and the last blocks of a vCPU as text, for a triple fault or a bug of ours. */
+import * as abi from '#abi/layout.ts'
+
+const GPR_NAMES = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15']
+const SEG_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr', 'gdtr', 'idtr']
+const LAST_BLOCKS = 8
+const TRACE_ENTRY_BYTES = 16
+const TRACE_ENTRIES_AT = 16
+
+const hex = (value: bigint | number, digits: number): string => value.toString(16).padStart(digits, '0')
+
+/** Bytes of guest memory at a linear address of that vCPU, as the crash report's disassembler wants them. */
+export type CodeReader = (rip: bigint) => string | undefined
+
+export function describeCrash(buffer: ArrayBufferLike, cpus: readonly number[], vcpu: number, readCode?: CodeReader): string {
+  const cpu = cpus[vcpu]
+  if (cpu === undefined) return ''
+  const view = new DataView(buffer)
+  const u64 = (offset: number): bigint => view.getBigUint64(cpu + offset, true)
+  const u32 = (offset: number): number => view.getUint32(cpu + offset, true)
+  const lines: string[] = [`vCPU ${vcpu}: rip=${hex(u64(abi.CPU_RIP), 16)} cpl=${u32(abi.CPU_CPL)} mode=${hex(u32(abi.CPU_MODE), 2)}`]
+  for (let i = 0; i < 16; i += 4) {
+    lines.push(GPR_NAMES.slice(i, i + 4).map((name, k) => `${name.padEnd(3)}=${hex(u64(abi.CPU_GPR + (i + k) * 8), 16)}`).join(' '))
+  }
+  SEG_NAMES.forEach((name, i) => {
+    const at = abi.CPU_SEG + i * abi.CPU_SEG_STRIDE
+    const selector = view.getUint16(cpu + at + abi.SEG_SELECTOR, true)
+    lines.push(
+      `${name.padEnd(4)}=${hex(selector, 4)} base=${hex(u64(at + abi.SEG_BASE), 16)} limit=${hex(u32(at + abi.SEG_LIMIT), 8)} attr=${hex(u32(at + abi.SEG_ATTR), 5)}`,
+    )
+  })
+  lines.push(
+    `cr0=${hex(u64(abi.CPU_CR0), 8)} cr2=${hex(u64(abi.CPU_CR2), 16)} cr3=${hex(u64(abi.CPU_CR3), 16)} cr4=${hex(u64(abi.CPU_CR4), 8)} efer=${hex(u64(abi.CPU_EFER), 4)}`,
+    `eflags=${hex(u32(abi.CPU_EFLAGS), 8)} (without arithmetic flags) fault=${hex(u32(abi.CPU_FAULT), 8)} error=${hex(u32(abi.CPU_FAULT_ERROR), 8)}`,
+    ...lastBlocks(view, cpu, readCode),
+  )
+  return lines.join('\n')
+}
+
+function lastBlocks(view: DataView, cpu: number, readCode: CodeReader | undefined): string[] {
+  const ring = cpu + abi.CPU_TRACE_RING
+  const next = view.getUint32(ring, true) % abi.CPU_TRACE_RING_COUNT
+  const lines: string[] = []
+  for (let back = LAST_BLOCKS; back > 0; back--) {
+    const index = (next + abi.CPU_TRACE_RING_COUNT - back) % abi.CPU_TRACE_RING_COUNT
+    const rip = view.getBigUint64(ring + TRACE_ENTRIES_AT + index * TRACE_ENTRY_BYTES, true)
+    if (rip !== 0n) lines.push(`  ${hex(rip, 16)}${readCode === undefined ? '' : `  ${readCode(rip) ?? ''}`}`)
+  }
+  return lines.length === 0 ? [] : ['last blocks, oldest first:', ...lines]
+}
