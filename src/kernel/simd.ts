@@ -2,8 +2,9 @@
  * SIMD operations that are too long for an emitter: string comparison, carry-less multiplication, MPSADBW. Pure functions on
  * 16-byte addresses; dst may equal an operand. AES and SHA stand in their own files.
  */
-export * from './simd-aes.ts'
-export * from './simd-sha.ts'
+// asc takes `.ts` off in `import` but not in `export ... from`
+export * from './simd-aes'
+export * from './simd-sha'
 
 // --- PCLMULQDQ ---------------------------------------------------------------------------------------------------
 
