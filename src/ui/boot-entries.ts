@@ -31,7 +31,7 @@ function toEntry(boot: GuestBoot, manifest: GuestManifest, folder: URL): BootEnt
   const url = (file: string): string => {
     const entry = manifest.files[file]
     if (entry === undefined) throw new Error(`guest ${manifest.name}: the manifest lists no file "${file}"`)
-    return new URL(entry.file, folder).href
+    return new URL(entry.gzip?.file ?? entry.file, folder).href
   }
   return {
     id: boot.id,

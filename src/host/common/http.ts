@@ -17,8 +17,21 @@ async function request(url: string, what: string, init?: RequestInit): Promise<R
   return response
 }
 
-/** Downloads a whole image; reports bytes as they arrive. */
+/** Downloads a whole image; reports bytes as they arrive. An address that ends in .gz is unpacked on the way in. */
 export async function fetchImage(url: string, what: string, onProgress?: Progress): Promise<Uint8Array> {
+  const bytes = await download(url, what, onProgress)
+  if (!new URL(url).pathname.endsWith('.gz')) return bytes
+  return gunzip(bytes).catch((cause: unknown) => {
+    throw new ImageError(`${what}: ${url} is not a whole gzip archive: fetch or build it again`, { cause })
+  })
+}
+
+async function gunzip(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))
+  return new Uint8Array(await new Response(stream).arrayBuffer())
+}
+
+async function download(url: string, what: string, onProgress?: Progress): Promise<Uint8Array<ArrayBuffer>> {
   const response = await request(url, what)
   const length = response.headers.get('content-length')
   // With a content encoding the length counts compressed bytes, which the reader does not see.
