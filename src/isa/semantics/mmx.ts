@@ -3,7 +3,7 @@ import type { Semantics } from '../emit.ts'
 import type { mmxRows } from '../rows/mmx.ts'
 import { shiftLanes } from './packed.ts'
 import { alignRight, extractLane, insertLane, shuffleWords } from './shuffle.ts'
-import { enterMmx, gateMmx, i32, imm, low64, readMm, splat64, writeMm } from './vector.ts'
+import { enterMmx, gateMmx, i32, imm, lanes, low64, readMm, splat64, writeMm } from './vector.ts'
 import { maskedStore } from './sse2.ts'
 
 const move: Semantics = (e) => {
@@ -94,6 +94,6 @@ export const mmxSemantics: Readonly<Record<keyof typeof mmxRows, Semantics>> = {
     // the 16 bytes dst:src in one vector; what is shifted in is zero
     const source = e.let(readMm(e, 1))
     const both = e.op('i64x2.replace_lane', 'v128', [source, e.read(0)], [1])
-    writeMm(e, 0, low64(e, alignRight(e, e.const('v128', 0n), e.let(both), imm(e, 2))))
+    writeMm(e, 0, low64(e, alignRight(e, lanes(e, 64, [0]), e.let(both), imm(e, 2))))
   },
 }

@@ -5,7 +5,7 @@
  * fault (#XM), then registers. A gate is one load and one branch; the kernel decides which fault it is.
  */
 import { CPU_CR0, CPU_CR4, CPU_X87_SW, CPU_X87_TAG, CPU_X87_TOP } from '#abi/layout.ts'
-import type { Emit, Ty, Val } from '../emit.ts'
+import type { Emit, Val } from '../emit.ts'
 
 const CR0_EM_TS = 0x0c
 const CR4_OSFXSR = 0x200
@@ -62,17 +62,17 @@ export const v = (e: Emit, name: string, ...args: readonly Val[]): Val => e.op(n
 export const shuffle = (e: Emit, a: Val, b: Val, lanes: readonly number[]): Val => e.op('i8x16.shuffle', 'v128', [a, b], lanes)
 
 /** v128 constant from 16 bytes, lowest first. */
-export function vconst(e: Emit, bytes: readonly number[]): Val {
-  return e.const('v128', bytes.reduceRight((all, byte) => (all << 8n) | BigInt(byte), 0n))
-}
+export const vconst = (e: Emit, bytes: readonly number[]): Val => e.op('v128.const', 'v128', [], bytes)
 
-/** v128 constant from equal lanes of `bits` bits, lowest first, repeated until 128 bits are full. */
+/** v128 constant from lanes of `bits` bits, lowest first, repeated until 128 bits are full. */
 export function lanes(e: Emit, bits: 8 | 16 | 32 | 64, values: readonly (number | bigint)[]): Val {
-  let all = 0n
-  for (let i = 128 / bits - 1; i >= 0; i--) {
-    all = (all << BigInt(bits)) | BigInt.asUintN(bits, BigInt(values[i % values.length] ?? 0))
-  }
-  return e.const('v128', all)
+  return vconst(
+    e,
+    Array.from({ length: 16 }, (_, i) => {
+      const value = BigInt(values[Math.floor((i * 8) / bits) % values.length] ?? 0)
+      return Number((BigInt.asUintN(bits, value) >> BigInt((i * 8) % bits)) & 0xffn)
+    }),
+  )
 }
 
 export const low64 = (e: Emit, vector: Val): Val => e.op('i64x2.extract_lane', 'i64', [vector], [0])
@@ -137,5 +137,3 @@ export function callValue(e: Emit, name: string, args: readonly Val[]): Val {
   if (value === undefined) throw new Error(`${name} returns nothing`)
   return value
 }
-
-export const is = (value: Val, ty: Ty): boolean => value.ty === ty
