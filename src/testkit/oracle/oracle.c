@@ -1,0 +1,178 @@
+/*
+ * Runs instructions on the host's own CPU and reports what they did. Reads cases from standard input, writes results to
+ * standard output; both are arrays of the structures below, little endian, until end of file.
+ *
+ * A case never runs as a call: the signal handler writes its registers into the signal frame and returns into it, and the
+ * next trap brings its result back, so one case costs one trap. Code is one page full of INT3; data is three windows.
+ *
+ *   0x10000000  code, 1 page, int3 everywhere but at the instruction
+ *   0x20000000  data, 2 pages read-write; 0x20002000 is not mapped
+ *   0x30000000  data, 1 page read-only
+ *
+ * Build: gcc -O1 -o oracle oracle.c (x86-64 Linux). Not for untrusted input.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define CODE 0x10000000ul
+#define DATA 0x20000000ul
+#define READ_ONLY 0x30000000ul
+#define WINDOW_A (DATA + 0x0f00) /* 512 bytes around the middle page boundary */
+#define WINDOW_A_BYTES 512
+#define WINDOW_B (DATA + 0x1f00) /* the last 256 bytes before the hole */
+#define WINDOW_B_BYTES 256
+#define WINDOW_BYTES (WINDOW_A_BYTES + WINDOW_B_BYTES)
+#define BATCH 512
+
+struct state {
+  uint64_t gpr[16]; /* rax rcx rdx rbx rsp rbp rsi rdi r8-r15 */
+  uint64_t rip;     /* result: address of the trap, or of the faulting instruction */
+  uint64_t rflags;
+  uint8_t fx[512];  /* FXSAVE64 image */
+  uint8_t window[WINDOW_BYTES];
+};
+
+struct request {
+  struct state in;
+  uint8_t code[16];
+  uint32_t offset; /* of the instruction in the code page */
+  uint32_t bits;   /* 64, or 32 for compatibility mode */
+};
+
+struct result {
+  struct state out;
+  uint32_t vector;  /* of the exception; 3 = the INT3 behind the instruction was reached; 256 = timeout */
+  uint32_t error;
+  uint64_t address; /* CR2 of a page fault */
+};
+
+static struct request requests[BATCH];
+static struct result results[BATCH];
+static int count, current;
+static ucontext_t home;
+static uint8_t home_fx[4096];
+static int running;
+
+static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                              REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+
+static void enter(ucontext_t *uc) {
+  struct request *r = &requests[current];
+  greg_t *g = uc->uc_mcontext.gregs;
+  for (int i = 0; i < 16; i++) g[order[i]] = (greg_t)r->in.gpr[i];
+  g[REG_RIP] = (greg_t)(CODE + r->offset);
+  g[REG_EFL] = (greg_t)r->in.rflags;
+  uint64_t selectors = (uint64_t)g[REG_CSGSFS];
+  g[REG_CSGSFS] = (greg_t)((selectors & ~0xfffful) | (r->bits == 32 ? 0x23 : 0x33));
+  uint8_t *fx = (uint8_t *)uc->uc_mcontext.fpregs;
+  memcpy(fx, r->in.fx, 416); /* bytes 464-511 belong to the kernel */
+  *(uint64_t *)(fx + 512) |= 3;
+  memcpy((void *)WINDOW_A, r->in.window, WINDOW_A_BYTES);
+  memcpy((void *)WINDOW_B, r->in.window + WINDOW_A_BYTES, WINDOW_B_BYTES);
+  memcpy((void *)(CODE + r->offset), r->code, 16);
+}
+
+static void leave(ucontext_t *uc, int sig) {
+  struct request *r = &requests[current];
+  struct result *out = &results[current];
+  greg_t *g = uc->uc_mcontext.gregs;
+  memset(out, 0, sizeof *out);
+  for (int i = 0; i < 16; i++) out->out.gpr[i] = (uint64_t)g[order[i]];
+  out->vector = sig == SIGALRM ? 256 : (uint32_t)g[REG_TRAPNO];
+  out->error = (uint32_t)g[REG_ERR];
+  out->address = (uint64_t)g[REG_CR2];
+  out->out.rip = (uint64_t)g[REG_RIP] - (out->vector == 3 ? 1 : 0);
+  out->out.rflags = (uint64_t)g[REG_EFL];
+  memcpy(out->out.fx, uc->uc_mcontext.fpregs, 416);
+  memcpy(out->out.window, (void *)WINDOW_A, WINDOW_A_BYTES);
+  memcpy(out->out.window + WINDOW_A_BYTES, (void *)WINDOW_B, WINDOW_B_BYTES);
+  memset((void *)(CODE + r->offset), 0xcc, 16);
+}
+
+static void handler(int sig, siginfo_t *info, void *context) {
+  (void)info;
+  ucontext_t *uc = context;
+  if (!running) {
+    running = 1;
+    home = *uc;
+    memcpy(home_fx, uc->uc_mcontext.fpregs, 512 + 64);
+    current = 0;
+  } else {
+    leave(uc, sig);
+    current++;
+  }
+  struct itimerval limit = {{0, 0}, {0, current < count ? 500000 : 0}};
+  if (current % 16 == 0 || current == count) setitimer(ITIMER_REAL, &limit, 0);
+  if (current < count) {
+    enter(uc);
+    return;
+  }
+  running = 0;
+  void *fpregs = uc->uc_mcontext.fpregs;
+  memcpy(uc->uc_mcontext.gregs, home.uc_mcontext.gregs, sizeof(gregset_t));
+  memcpy(fpregs, home_fx, 512 + 64);
+}
+
+static int read_all(void *to, size_t bytes) {
+  size_t got = 0;
+  while (got < bytes) {
+    ssize_t n = read(0, (char *)to + got, bytes - got);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    got += (size_t)n;
+  }
+  return (int)(got / sizeof(struct request));
+}
+
+static void write_all(const void *from, size_t bytes) {
+  size_t put = 0;
+  while (put < bytes) {
+    ssize_t n = write(1, (const char *)from + put, bytes - put);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) exit(1);
+    put += (size_t)n;
+  }
+}
+
+static void *map(unsigned long at, size_t bytes, int protection) {
+  void *p = mmap((void *)at, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (p != (void *)at) {
+    perror("mmap");
+    exit(1);
+  }
+  return p;
+}
+
+int main(void) {
+  memset(map(CODE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC), 0xcc, 4096);
+  map(DATA, 8192, PROT_READ | PROT_WRITE);
+  map(READ_ONLY, 4096, PROT_READ);
+  stack_t stack = {.ss_sp = malloc(1 << 18), .ss_size = 1 << 18, .ss_flags = 0};
+  sigaltstack(&stack, 0);
+  struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  sigfillset(&action.sa_mask);
+  const int signals[] = {SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGALRM, SIGUSR1};
+  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &action, 0);
+  /* compatibility mode needs real data segments; 64-bit code does not care */
+  __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" ::"r"(0x2b));
+  /* the size word tells the reader that both sides agree on the layout */
+  uint32_t hello[2] = {sizeof(struct request), sizeof(struct result)};
+  write_all(hello, sizeof hello);
+  for (;;) {
+    uint32_t n;
+    if (read(0, &n, 4) != 4 || n == 0 || n > BATCH) return 0;
+    count = read_all(requests, n * sizeof(struct request));
+    if (count != (int)n) return 1;
+    raise(SIGUSR1);
+    write_all(results, n * sizeof(struct result));
+  }
+}
