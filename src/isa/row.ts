@@ -11,7 +11,7 @@
  *   REX.W W0        only with / only without REX.W         REX.B0 REX.B1   only without / with REX.B
  *   A16 A32 A64     only with this address size
  *   0F, 0F 38, 0F 3A, opcode byte, with +r for a register in its low 3 bits ("50+r"; "91+r" means 91..97)
- *   /r, /0../7      ModRM follows; reg is an operand, or this digit; then "mod=3" or "mod=m" (memory)
+ *   /r, /0../7      ModRM follows; reg is an operand, or this digit; then "mod=3", "mod=m" (memory) or "mod=any" (mod is ignored)
  *   D9 F0           a second fixed byte is a whole ModRM byte; C0+r after the opcode is ModRM C0..C7 ("D8 C0+r")
  *   ib iw id io cb cw cd cp moffs …   for the reader only: what follows is derived from the operands
  *   VEX.128.66.0F38.W0 F7 /r   VEX rows: L is 128 256 LZ LIG; prefix NP 66 F3 F2; map; W0 W1 WIG
