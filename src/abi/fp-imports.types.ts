@@ -3,12 +3,13 @@
  * kernel-imports.types.ts.
  *
  * x87. A waiting instruction is: fpu_check(0), x87_begin(fop) or x87_begin_mem(fop, offset, seg), then its function.
- * FNINIT FNCLEX FNSTCW FNSTSW FNSTENV FNSAVE are not waiting: only fpu_check(0). fop is the 11-bit opcode (SDM Vol. 1,
+ * FNINIT FNCLEX FNSTCW FNSTSW FNSTENV FNSAVE are not waiting: only fpu_check(0). FLDCW FLDENV FRSTOR FWAIT keep the
+ * instruction pointer: x87_wait() instead of x87_begin. fop is the 11-bit opcode (SDM Vol. 1,
  * 8.1.9). x87 exceptions never fault in the instruction that finds them: they become pending in the status word.
  * `st` is a stack index 0-7, `pops` 0-2, `pop` and `quiet` 0/1.
  *   memory store:  v = x87_store_*(); if (x87_store_wanted()) store v; x87_store_commit(pops)
  *                  m80 and BCD: low 64 bits returned, the upper 16 by x87_store_high()
- *   compare+flags: x87_fcomi returns ZF|PF|CF in EFLAGS positions, or -1: leave EFLAGS alone
+ *   compare+flags: x87_fcomi returns ZF|PF|CF in EFLAGS positions; OF, SF, AF are cleared
  *
  * MMX. fpu_check(1), x87_wait(), operands that can fault, then mmx_enter() before the first register is touched. A
  * write to mm register i stores 8 bytes at CPU_X87 + 16 * i and 0xffff (u16) at + 8. EMMS is mmx_emms().

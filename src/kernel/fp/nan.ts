@@ -2,6 +2,7 @@
  * Which NaN comes out (SDM Vol. 1, Table 4-7) and the ordering relation.
  * x87 prefers a quiet operand, then the larger significand; SSE prefers the first operand.
  */
+import { EFLAGS_CF, EFLAGS_PF, EFLAGS_ZF } from '../arch.ts'
 import { IE, raise } from './env.ts'
 import {
   CLS_ZERO, CLS_INF, CLS_QNAN, CLS_SNAN, CLS_UNSUPPORTED, aCls, aSign, aExp, aSig, bCls, bSign, bExp, bSig, cCls, cSign, cSig,
@@ -14,9 +15,6 @@ export const LESS: u32 = 1
 export const EQUAL: u32 = 2
 export const UNORDERED: u32 = 3
 
-const EFLAGS_CF: u32 = 0x01
-const EFLAGS_PF: u32 = 0x04
-const EFLAGS_ZF: u32 = 0x40
 
 export function anyNan(): bool {
   return aCls >= CLS_QNAN || bCls >= CLS_QNAN

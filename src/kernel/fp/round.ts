@@ -110,8 +110,10 @@ function roundFinite(bits: i32, emin: i32, emax: i32, wrap: i32): u32 {
   if (!(masks & UE)) {
     raise(inexact ? UE | PE : UE)
     roundedExp += wrap
-    if (roundedExp < emin) return KIND_ZERO // FSCALE far below the range: the bias cannot save it
-    return KIND_FINITE
+    if (roundedExp >= emin) return KIND_FINITE
+    raise(PE) // FSCALE far below the range: the bias cannot save it
+    setRoundedUp(false)
+    return KIND_ZERO
   }
   if (ftz) {
     raise(UE | PE)
@@ -129,7 +131,10 @@ function overflow(inexact: bool, emin: i32, emax: i32, wrap: i32): u32 {
   if (!(masks & OE)) {
     raise(inexact ? OE | PE : OE)
     roundedExp -= wrap
-    return roundedExp > emax ? KIND_INF : KIND_FINITE
+    if (roundedExp <= emax) return KIND_FINITE
+    raise(PE) // FSCALE far above the range
+    setRoundedUp(true)
+    return KIND_INF
   }
   raise(OE | PE)
   const toInf = rm == RN || (rm == RD && rSign != 0) || (rm == RU && rSign == 0)

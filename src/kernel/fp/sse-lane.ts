@@ -6,6 +6,7 @@
  * already sticky (so an inexact result changes nothing), no DAZ or FTZ, and a result far from every special case.
  */
 import { CPU_CR4, CPU_MXCSR } from '../../abi/layout.ts'
+import { CR4_OSXMMEXCPT } from '../arch.ts'
 import { cpu, raise as raiseFault, VECTOR_UD, VECTOR_XM } from '../state.ts'
 import { DE, IE, PRE_COMPUTATION, beginSse, clearFlags, flags, masks, raise, daz } from './env.ts'
 import {
@@ -23,7 +24,6 @@ export const OP_DIV: u32 = 3
 export const OP_MIN: u32 = 4
 export const OP_MAX: u32 = 5
 
-const CR4_OSXMMEXCPT: u32 = 0x400
 /** Masks all set, RC = nearest, FTZ = DAZ = 0, PE sticky. */
 const NATIVE_MASK: u32 = 0xffe0
 const NATIVE_VALUE: u32 = 0x1fa0
