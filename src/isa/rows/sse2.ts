@@ -74,8 +74,6 @@ export const sse2Rows = defineRows({
   psrldq_xmm_imm8: sse('psrldq', '66 0F 73 /3 mod=3 ib', ['rw:xmm', 'r:imm8'], 'sse2'),
   psllq_xmm_imm8: sse('psllq', '66 0F 73 /6 mod=3 ib', ['rw:xmm', 'r:imm8'], 'sse2'),
   pslldq_xmm_imm8: sse('pslldq', '66 0F 73 /7 mod=3 ib', ['rw:xmm', 'r:imm8'], 'sse2'),
-  movnti_m32_r32: sse('movnti', 'NP W0 0F C3 /r', ['w:m32', 'r:r32'], 'sse2', { faults: [] }),
-  movnti_m64_r64: sse('movnti', 'NP REX.W 0F C3 /r', ['w:m64', 'r:r64'], 'sse2', { faults: [] }),
   pinsrw_xmm_r32_imm8: sse('pinsrw', '66 0F C4 /r mod=3 ib', ['rw:xmm_r', 'r:rm32', 'r:imm8'], 'sse2'),
   pinsrw_xmm_m16_imm8: sse('pinsrw', '66 0F C4 /r ib', ['rw:xmm_r', 'r:m16', 'r:imm8'], 'sse2'),
   pextrw_r32_xmm_imm8: sse('pextrw', '66 0F C5 /r mod=3 ib', ['w:r32', 'r:xmm', 'r:imm8'], 'sse2'),

@@ -179,8 +179,6 @@ export const sse2Semantics: Readonly<Record<keyof typeof sse2Rows, Semantics>> =
   psrldq_xmm_imm8: shiftBytes(shiftBytesRight),
   psllq_xmm_imm8: shiftImm('i64x2', 'shl'),
   pslldq_xmm_imm8: shiftBytes(shiftBytesLeft),
-  movnti_m32_r32: (e) => e.write(0, e.read(1)),
-  movnti_m64_r64: (e) => e.write(0, e.read(1)),
   pinsrw_xmm_r32_imm8: insert(16),
   pinsrw_xmm_m16_imm8: insert(16),
   pextrw_r32_xmm_imm8: extract(16, 'i32'),
