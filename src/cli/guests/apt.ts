@@ -37,7 +37,7 @@ export class AptWorld {
     this.arch = arch
     this.#dir = path.join(CACHE_DIR, 'apt', arch)
     this.#config = path.join(this.#dir, 'apt.conf')
-    for (const sub of ['lists/partial', 'archives/partial', 'state']) {
+    for (const sub of ['lists/partial', 'archives/partial', 'no-archives/partial', 'state']) {
       mkdirSync(path.join(this.#dir, sub), { recursive: true })
     }
     writeFileSync(path.join(this.#dir, 'status'), '')
@@ -47,7 +47,9 @@ export class AptWorld {
   /** The closure of `names` over Depends (never Recommends), as names. */
   closure(names: readonly string[]): readonly string[] {
     this.#update()
-    const args = ['install', '-y', '--print-uris', '--no-install-recommends', ...names]
+    // Against an empty archive, since --print-uris leaves out what is downloaded already.
+    const empty = `Dir::Cache::archives=${path.join(this.#dir, 'no-archives')}/`
+    const args = ['install', '-y', '--print-uris', '--no-install-recommends', '-o', empty, ...names]
     const text = this.#apt('apt-get', args)
     const found = [...text.matchAll(/^'[^']+' (?<name>[^_\s]+)_\S+ \d+/gmu)].map(
       (m) => m.groups?.['name'] ?? '',

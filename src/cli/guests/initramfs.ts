@@ -6,7 +6,7 @@ import { moduleEntries } from './modules.ts'
 import { INITRAMFS_SOURCE_DIR } from './paths.ts'
 
 /** Modules every guest carries; loaded only where the hardware is there or a file system is asked for. */
-const MODULES = [
+export const MODULES = [
   'virtio_pci',
   'virtio_mmio',
   'virtio_blk',

@@ -1,7 +1,7 @@
-# root=DEVICE [rootfstype=TYPE] [rootflags=OPTIONS] [ro|rw] [overlay=tmpfs]: the kernel's own parameters, honoured here because the
-# disk's driver is a module. A read-only file system gets a tmpfs overlay, so that the guest is writable either way.
+# root=DEVICE [rootfstype=TYPE] [rootflags=OPTIONS] [ro|rw] [init=PATH] [overlay=tmpfs]: the kernel's own parameters,
+# honoured here because the disk's driver is a module. squashfs gets a tmpfs overlay, so that the guest is writable.
 enter_root() {
-  root=; type=; flags=; mode=ro; overlay=
+  root=; type=; flags=; mode=ro; overlay=; init=/sbin/init
   for word in $(cat /proc/cmdline); do
     case $word in
       root=*) root=${word#root=} ;;
@@ -9,6 +9,7 @@ enter_root() {
       rootflags=*) flags=,${word#rootflags=} ;;
       ro|rw) mode=$word ;;
       overlay=tmpfs) overlay=1 ;;
+      init=*) init=${word#init=} ;;
     esac
   done
   case $root in
@@ -34,5 +35,10 @@ enter_root() {
     mkdir -p /newroot/$dir
     mount --move /$dir /newroot/$dir
   done
-  exec switch_root /newroot /etc/webkvm/start
+  # A disk of ours goes on with our scripts and busybox for what it lacks; any other has an init of its own.
+  if [ -x /newroot/etc/webkvm/start ]; then
+    chroot /newroot /bin/busybox --install -s 2>/dev/null
+    init=/etc/webkvm/start
+  fi
+  exec switch_root /newroot "$init"
 }
