@@ -1,0 +1,39 @@
+/** QEMU's TCG as a native process on the same machine. */
+import { spawn } from 'node:child_process'
+
+import { ConsoleLog } from './peer.ts'
+import type { BootImage, Peer } from './peer.ts'
+
+export async function bootQemu(image: BootImage): Promise<Peer> {
+  const started = performance.now()
+  const qemu = spawn(
+    'qemu-system-x86_64',
+    [
+      ['-accel', 'tcg,thread=multi'],
+      ['-cpu', 'max'],
+      ['-smp', String(image.cpus)],
+      ['-m', String(image.memoryMiB)],
+      ['-kernel', image.kernel],
+      ['-initrd', image.initrd],
+      ['-append', image.append],
+      ['-nodefaults', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
+    ].flat(),
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  )
+  const console = new ConsoleLog()
+  qemu.stdout.on('data', (data: Buffer) => console.add(data.toString('latin1')))
+  await console.wait(image.prompt, 180_000, 0)
+  return {
+    name: 'QEMU TCG',
+    bootMs: performance.now() - started,
+    run(command, done, timeoutMs) {
+      const output = console.wait(done, timeoutMs)
+      qemu.stdin.write(`${command}\n`)
+      return output
+    },
+    async close() {
+      qemu.kill('SIGKILL')
+      await new Promise((resolve) => qemu.once('exit', resolve))
+    },
+  }
+}
