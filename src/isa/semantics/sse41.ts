@@ -33,7 +33,7 @@ const extend =
   (e) => {
     gateSse(e)
     const source = e.read(1)
-    let value = e.op('i64x2.splat', 'v128', [e.zext(source, 'i64')])
+    let value = source.ty === 'v128' ? source : e.op('i64x2.splat', 'v128', [e.zext(source, 'i64')])
     if (from <= 8) value = v(e, `i16x8.extend_low_i8x16_${sign}`, value)
     if (from <= 16 && to >= 32) value = v(e, `i32x4.extend_low_i16x8_${sign}`, value)
     if (to === 64) value = v(e, `i64x2.extend_low_i32x4_${sign}`, value)
