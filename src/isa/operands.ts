@@ -91,7 +91,7 @@ export function operandInfo(operand: Operand, width: number): OperandInfo {
   if (text in SEGMENTS) return info('fixed', 'none', 16, SEGMENTS[text])
   if (text === 'xmm0') return info('fixed', 'xmm', 128, 0)
   if (text === 'rAXv' || text === 'rAX') return info('fixed', 'gpr', width, 0)
-  if (text === 'one') return info('imm', 'none', width || 8, 1)
+  if (text === 'one') return info('imm', 'none', 8, 1)
   if (text === 'sreg' || text === 'creg' || text === 'dreg') return info('number', 'none', 32)
   if (text === 'st0') return info('st', 'x87', 32, 0)
   if (text === 'sti') return info('st', 'x87', 32)

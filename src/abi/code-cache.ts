@@ -1,0 +1,56 @@
+/**
+ * The code cache of one vCPU: decoded records, found by guest-physical address and mode. Address in CPU_CODE_CACHE;
+ * the machine allocates CACHE_SIZE_MIN bytes or more, zeroed, and stores the size at CACHE_BYTES.
+ *
+ *   header
+ *   jump table     direct mapped by (gpa, mode): what the interpreter's near branches look into
+ *   page buckets   heads of page lists, hashed by gfn
+ *   arena          page structs, block heads, records; bump allocation, everything flushed when it is full
+ *
+ * Only the owner reads and writes jump table, block heads and records. Other vCPUs read and change page structs, under
+ * VM_LOCK_MMU (which chunks of a page are decoded, and the list of pages to drop).
+ */
+
+// header
+export const CACHE_BYTES = 0 // u32 size of the whole cache
+export const CACHE_NEXT = 4 // u32 arena: next free byte
+export const CACHE_FLUSHES = 8 // u32 how often the whole arena was dropped (statistic)
+export const CACHE_DROPS = 12 // u32 pages dropped because they were written (statistic)
+export const CACHE_BLOCKS = 16 // u32 blocks decoded (statistic)
+export const CACHE_READY = 20 // u32 1 once the header is initialised
+export const CACHE_PENDING_COUNT = 24 // u32 gfns other threads ask to drop; above CACHE_PENDING_MAX: everything
+export const CACHE_PENDING_MAX = 60
+export const CACHE_PENDING = 32 // CACHE_PENDING_MAX x {u32 gfn, u32 first byte | last byte << 16}
+export const CACHE_STEP = 0x280 // record of an instruction executed alone, and its SYNC; 3 records
+
+// jump table
+export const CACHE_JUMP = 0x400
+export const CACHE_JUMP_ENTRIES = 0x4000
+export const CACHE_JUMP_SHIFT = 4 // 16 bytes: u64 key = gpa << 8 | mode, u32 record
+export const CACHE_JUMP_RECORD = 8
+
+// page buckets: u32 page struct
+export const CACHE_PAGES = 0x4_0400
+export const CACHE_PAGE_BUCKETS = 0x1000
+
+export const CACHE_ARENA = 0x4_4400
+export const CACHE_SIZE_MIN = 0x10_0000
+/** What a machine should give each vCPU; the arena is touched only as it fills. */
+export const CACHE_SIZE = 0x100_0000
+
+// page struct
+export const PAGE_NEXT = 0 // u32 next in its bucket
+export const PAGE_GFN = 4 // u32
+export const PAGE_CHUNKS = 8 // u64 bit i: bytes 64*i .. 64*i+63 are in a decoded block
+export const PAGE_CROSSERS = 16 // u32 block that crosses into this page; list through BLOCK_CROSS_NEXT
+export const PAGE_WRITES = 20 // u32 how often it was dropped: pages dropped often get short blocks
+export const PAGE_HEADS = 32 // 64 x u32: blocks that start in chunk i
+export const PAGE_STRUCT_SIZE = 288
+
+// block head: 32 bytes before its first record
+export const BLOCK_NEXT = 0 // u32 next block of the same chunk
+export const BLOCK_CROSS_NEXT = 4 // u32 see PAGE_CROSSERS
+export const BLOCK_OFF = 8 // u16 page offset of its first instruction
+export const BLOCK_MODE = 10 // u16 CPU_MODE it was decoded for
+export const BLOCK_COUNT = 12 // u32 records
+export const BLOCK_SIZE = 32

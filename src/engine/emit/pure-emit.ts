@@ -1,0 +1,491 @@
+/**
+ * The part of the emitter that no engine differs in: pure operations become WebAssembly operators over ir nodes, flags
+ * go through isa/flags.ts, control structure becomes statements. Subclasses say where operands, registers, flags and
+ * guest memory are.
+ *
+ * i8 and i16 are i32 with zero upper bits. Operations that may dirty them are followed by a mask; masks that the
+ * consumer does not see (a narrow store, a sign extension, another mask) are stripped again.
+ */
+import { INT_TY } from '../../isa/operands.ts'
+import { encodeFlags, readCond, readFlag, setFlagBits } from '../../isa/flags.ts'
+import type { LazyFlags } from '../../isa/flags.ts'
+import type { ArithFlag, Cell, Cond, Emit, FlagsOf, IntTy, Reg64, Ty, Val, Vector } from '../../isa/emit.ts'
+import type { Width } from '../../isa/row.ts'
+import { Node, wasmType } from './ir.ts'
+import type { Statement, Variable } from './ir.ts'
+
+const BITS: Readonly<Record<IntTy, number>> = { i8: 8, i16: 16, i32: 32, i64: 64 }
+const MASK: Readonly<Record<string, number>> = { i8: 0xff, i16: 0xffff }
+
+const isInt = (ty: Ty): ty is IntTy => ty === 'i8' || ty === 'i16' || ty === 'i32' || ty === 'i64'
+
+export function node(value: Val): Node {
+  if (value instanceof Node) return value
+  throw new Error('a value of another emitter')
+}
+
+/** Operators whose result is 0 or 1, whatever the operands. */
+const BOOLEAN = /\.(eqz|eq|ne|lt_[su]|le_[su]|gt_[su]|ge_[su]|any_true|all_true)$/
+
+export abstract class PureEmit implements Emit {
+  readonly width: Width
+  readonly ty: IntTy
+  abstract readonly mem: boolean
+
+  /** Marks of nodes that depend on parameters only. */
+  protected readonly prologue: Statement[] = []
+  protected readonly body: Statement[] = []
+  protected current: Statement[] = this.body
+
+  constructor(width: Width) {
+    this.width = width
+    this.ty = width === 0 ? 'i32' : INT_TY[width]
+  }
+
+  /** Everything recorded, in order. */
+  statements(): readonly Statement[] {
+    return [...this.prologue, ...this.body]
+  }
+
+  // --- building blocks ---
+
+  protected mark(made: Node): Node {
+    this.current.push({ kind: 'let', node: made })
+    return made
+  }
+
+  /** A pure operator. */
+  protected pure(op: string, ty: Ty, args: readonly Node[], immediates: readonly number[] = []): Node {
+    return this.mark(new Node('op', ty, { op, args, immediates }))
+  }
+
+  /** A read of mutable state: evaluated exactly here. */
+  protected pinned(op: string, ty: Ty, args: readonly Node[], immediates: readonly number[] = []): Node {
+    return this.mark(new Node('op', ty, { op, args, immediates, pinned: true }))
+  }
+
+  /** A pure operator over parameters only. */
+  protected early(op: string, ty: Ty, args: readonly Node[], immediates: readonly number[] = []): Node {
+    const made = new Node('op', ty, { op, args, immediates })
+    this.prologue.push({ kind: 'let', node: made })
+    return made
+  }
+
+  protected do(op: string, args: readonly Node[], immediates: readonly number[] = []): void {
+    this.current.push({ kind: 'do', op, args: args.map((a) => (op.includes('store') ? this.#stripFor(op, a) : a)), immediates })
+  }
+
+  protected variable(ty: Ty): Variable {
+    return { ty, slot: -1 }
+  }
+
+  protected valueIn(variable: Variable): Node {
+    return this.mark(new Node('var', variable.ty, { variable, pinned: true }))
+  }
+
+  /** Records into another list: a branch or a loop body. */
+  protected nested(fill: () => void): Statement[] {
+    const outer = this.current
+    const list: Statement[] = []
+    this.current = list
+    this.enterScope()
+    fill()
+    this.leaveScope()
+    this.current = outer
+    return list
+  }
+
+  /** Hooks for subclasses that cache values: what is computed inside a branch is not available after it. */
+  protected enterScope(): void {}
+  protected leaveScope(): void {}
+
+  protected get atTop(): boolean {
+    return this.current === this.body
+  }
+
+  const(ty: Ty, value: number | bigint): Node {
+    if (ty === 'i64') return new Node('const', ty, { value: BigInt.asIntN(64, BigInt(value)) })
+    if (ty === 'v128') throw new Error('v128 constants are written by op()')
+    if (ty === 'f32' || ty === 'f64') return new Node('const', ty, { value: Number(value) })
+    const whole = Number(BigInt.asUintN(BITS[ty], BigInt(value)))
+    return new Node('const', ty, { value: ty === 'i32' ? whole | 0 : whole })
+  }
+
+  // --- masks of narrow types ---
+
+  #mask(value: Node, ty: IntTy): Node {
+    const mask = MASK[ty]
+    if (mask === undefined) return value.ty === ty ? value : this.#retype(value, ty)
+    if (value.kind === 'const') return this.const(ty, Number(value.value) & mask)
+    const { op, args } = resolve(value)
+    if (op === 'i32.and' && args[1]?.kind === 'const') {
+      const inner = Number(args[1].value)
+      if ((inner & ~mask) === 0 && inner >= 0) return this.#retype(value, ty)
+    }
+    if (BOOLEAN.test(op)) return this.#retype(value, ty)
+    if (op === 'i32.load8_u' || (op === 'i32.load16_u' && ty === 'i16')) return this.#retype(value, ty)
+    return this.pure('i32.and', ty, [this.#strip(value, mask), this.const('i32', mask)])
+  }
+
+  /** The same bits under another type; keeps one evaluation by sharing through a copy-free alias. */
+  #retype(value: Node, ty: Ty): Node {
+    if (value.ty === ty) return value
+    if (value.kind === 'const') return this.const(ty, value.value)
+    return new Alias(ty, value)
+  }
+
+  /** Drops a mask that keeps at least the bits of `mask`: the consumer looks at no others. */
+  #strip(value: Node, mask: number): Node {
+    const target = resolve(value)
+    if (target.op === 'i32.and' && target.args[1]?.kind === 'const') {
+      const kept = Number(target.args[1].value)
+      if ((kept & mask) === mask && target.args[0]) return this.#strip(target.args[0], mask)
+    }
+    return value
+  }
+
+  #stripFor(op: string, value: Node): Node {
+    if (op === 'i32.store8') return this.#strip(value, 0xff)
+    if (op === 'i32.store16') return this.#strip(value, 0xffff)
+    return value
+  }
+
+  // --- arithmetic ---
+
+  #int(a: Val, what: string): IntTy {
+    if (!isInt(a.ty)) throw new Error(`${what} of a ${a.ty} value; use op()`)
+    return a.ty
+  }
+
+  #binary(name: string, a: Val, b: Val, clean: boolean): Node {
+    const ty = this.#int(a, name)
+    if (b.ty !== ty) throw new Error(`${name} of ${ty} and ${b.ty}`)
+    const folded = this.#fold(name, ty, node(a), node(b))
+    if (folded) return folded
+    const made = this.pure(`${wasmType(ty)}.${name}`, clean ? ty : wasmType(ty), [node(a), node(b)])
+    return clean ? made : this.#mask(made, ty)
+  }
+
+  /** Constant operands: what a JIT with constant operands and generic semantics produce all the time. */
+  #fold(name: string, ty: IntTy, a: Node, b: Node): Node | undefined {
+    if (b.kind === 'const') {
+      const value = BigInt(b.value)
+      if (value === 0n && /^(add|sub|or|xor|shl|shr_u|shr_s)$/.test(name)) return a
+      if (value === 0n && name === 'and') return this.const(ty, 0)
+      if (name === 'and' && BigInt.asUintN(BITS[ty], value) === (1n << BigInt(BITS[ty])) - 1n) return a
+      if (a.kind === 'const') {
+        const [x, y] = [BigInt(a.value), value]
+        if (name === 'add') return this.const(ty, x + y)
+        if (name === 'sub') return this.const(ty, x - y)
+        if (name === 'and') return this.const(ty, x & y)
+        if (name === 'or') return this.const(ty, x | y)
+        if (name === 'xor') return this.const(ty, x ^ y)
+      }
+    }
+    return undefined
+  }
+
+  add(a: Val, b: Val): Node {
+    return this.#binary('add', a, b, false)
+  }
+  sub(a: Val, b: Val): Node {
+    return this.#binary('sub', a, b, false)
+  }
+  mul(a: Val, b: Val): Node {
+    return this.#binary('mul', a, b, false)
+  }
+  and(a: Val, b: Val): Node {
+    return this.#binary('and', a, b, true)
+  }
+  or(a: Val, b: Val): Node {
+    return this.#binary('or', a, b, true)
+  }
+  xor(a: Val, b: Val): Node {
+    return this.#binary('xor', a, b, true)
+  }
+  not(a: Val): Node {
+    const ty = this.#int(a, 'not')
+    return this.xor(a, this.const(ty, -1))
+  }
+  neg(a: Val): Node {
+    return this.sub(this.const(this.#int(a, 'neg'), 0), a)
+  }
+
+  #count(a: Val, count: Val): Node {
+    if (count.ty === 'i64') throw new Error('shift counts are i32')
+    return a.ty === 'i64' ? node(this.zext(count, 'i64')) : this.#retype(node(count), 'i32')
+  }
+
+  #shift(name: string, a: Node, count: Val): Node {
+    const by = this.#count(a, count)
+    if (by.kind === 'const' && BigInt(by.value) === 0n) return a
+    return this.pure(`${wasmType(a.ty)}.${name}`, wasmType(a.ty), [a, by])
+  }
+
+  shl(a: Val, count: Val): Node {
+    const ty = this.#int(a, 'shl')
+    return this.#mask(this.#shift('shl', node(a), count), ty)
+  }
+  shr(a: Val, count: Val): Node {
+    return this.#retype(this.#shift('shr_u', node(a), count), this.#int(a, 'shr'))
+  }
+  sar(a: Val, count: Val): Node {
+    const ty = this.#int(a, 'sar')
+    return this.#mask(this.#shift('shr_s', this.#signed(a), count), ty)
+  }
+  rotl(a: Val, count: Val): Node {
+    return this.#rotate('rotl', a, count)
+  }
+  rotr(a: Val, count: Val): Node {
+    return this.#rotate('rotr', a, count)
+  }
+
+  #rotate(name: 'rotl' | 'rotr', a: Val, count: Val): Node {
+    const ty = this.#int(a, name)
+    if (ty === 'i32' || ty === 'i64') return this.#shift(name, node(a), count)
+    // Counts are below the width, so the other shift is at most the width and needs no mask.
+    const by = this.#retype(node(count), 'i32')
+    const other = this.sub(this.const('i32', BITS[ty]), by)
+    const left = this.#shift('shl', node(a), name === 'rotl' ? by : other)
+    const right = this.#shift('shr_u', node(a), name === 'rotl' ? other : by)
+    return this.#mask(this.pure('i32.or', 'i32', [left, right]), ty)
+  }
+
+  clz(a: Val): Node {
+    const ty = this.#int(a, 'clz')
+    const whole = this.pure(`${wasmType(ty)}.clz`, ty, [node(a)])
+    const unused = 32 - BITS[ty]
+    return unused > 0 ? this.#retype(this.pure('i32.sub', 'i32', [whole, this.const('i32', unused)]), ty) : whole
+  }
+  ctz(a: Val): Node {
+    const ty = this.#int(a, 'ctz')
+    const guarded = MASK[ty] === undefined ? node(a) : this.pure('i32.or', 'i32', [node(a), this.const('i32', 1 << BITS[ty])])
+    return this.pure(`${wasmType(ty)}.ctz`, ty, [guarded])
+  }
+  popcnt(a: Val): Node {
+    const ty = this.#int(a, 'popcnt')
+    return this.pure(`${wasmType(ty)}.popcnt`, ty, [node(a)])
+  }
+
+  /** i8 and i16 sign-extended to i32; i32 and i64 as they are. */
+  #signed(a: Val): Node {
+    if (a.ty === 'i8') return this.pure('i32.extend8_s', 'i32', [this.#strip(node(a), 0xff)])
+    if (a.ty === 'i16') return this.pure('i32.extend16_s', 'i32', [this.#strip(node(a), 0xffff)])
+    return node(a)
+  }
+
+  #divide(name: string, a: Val, b: Val, signed: boolean): Node {
+    const ty = this.#int(a, name)
+    const args = signed ? [this.#signed(a), this.#signed(b)] : [node(a), node(b)]
+    // Pinned: a division by zero traps, so it must not move before the check that its author wrote.
+    return this.#mask(this.pinned(`${wasmType(ty)}.${name}`, wasmType(ty), args), ty)
+  }
+  divU(a: Val, b: Val): Node {
+    return this.#divide('div_u', a, b, false)
+  }
+  divS(a: Val, b: Val): Node {
+    return this.#divide('div_s', a, b, true)
+  }
+  remU(a: Val, b: Val): Node {
+    return this.#divide('rem_u', a, b, false)
+  }
+  remS(a: Val, b: Val): Node {
+    return this.#divide('rem_s', a, b, true)
+  }
+
+  // --- comparisons ---
+
+  #compare(name: string, a: Val, b: Val): Node {
+    const ty = this.#int(a, name)
+    if (b.ty !== ty) throw new Error(`${name} of ${ty} and ${b.ty}`)
+    const signed = name.endsWith('_s')
+    const args = signed ? [this.#signed(a), this.#signed(b)] : [node(a), node(b)]
+    return this.pure(`${wasmType(ty)}.${name}`, 'i32', args)
+  }
+  eq(a: Val, b: Val): Node {
+    return this.#compare('eq', a, b)
+  }
+  ne(a: Val, b: Val): Node {
+    return this.#compare('ne', a, b)
+  }
+  ltU(a: Val, b: Val): Node {
+    return this.#compare('lt_u', a, b)
+  }
+  ltS(a: Val, b: Val): Node {
+    return this.#compare('lt_s', a, b)
+  }
+  leU(a: Val, b: Val): Node {
+    return this.#compare('le_u', a, b)
+  }
+  leS(a: Val, b: Val): Node {
+    return this.#compare('le_s', a, b)
+  }
+  isZero(a: Val): Node {
+    return this.pure(`${wasmType(this.#int(a, 'isZero'))}.eqz`, 'i32', [node(a)])
+  }
+  msb(a: Val): Node {
+    const ty = this.#int(a, 'msb')
+    const top = this.#shift('shr_u', node(a), this.const('i32', BITS[ty] - 1))
+    return ty === 'i64' ? this.trunc(top, 'i32') : this.#retype(top, 'i32')
+  }
+  select(condition: Val, a: Val, b: Val): Node {
+    if (a.ty !== b.ty) throw new Error(`select of ${a.ty} and ${b.ty}`)
+    return this.pure('select', a.ty, [node(a), node(b), node(condition)])
+  }
+
+  // --- widths ---
+
+  zext(a: Val, ty: IntTy): Node {
+    const from = this.#int(a, 'zext')
+    if (BITS[ty] < BITS[from]) throw new Error(`zext from ${from} to ${ty}`)
+    if (ty !== 'i64' || from === 'i64') return this.#retype(node(a), ty)
+    const value = node(a)
+    if (value.kind === 'const') return this.const('i64', BigInt.asUintN(32, BigInt(value.value)))
+    return this.pure('i64.extend_i32_u', 'i64', [value])
+  }
+  sext(a: Val, ty: IntTy): Node {
+    const from = this.#int(a, 'sext')
+    if (BITS[ty] < BITS[from]) throw new Error(`sext from ${from} to ${ty}`)
+    if (from === ty) return node(a)
+    const value = node(a)
+    if (value.kind === 'const') return this.const(ty, BigInt.asIntN(BITS[from], BigInt(value.value)))
+    const extended = this.#signed(a)
+    if (ty === 'i64') return this.pure('i64.extend_i32_s', 'i64', [extended])
+    return this.#mask(extended, ty)
+  }
+  trunc(a: Val, ty: IntTy): Node {
+    const from = this.#int(a, 'trunc')
+    if (BITS[ty] > BITS[from]) throw new Error(`trunc from ${from} to ${ty}`)
+    if (from === ty) return node(a)
+    const value = node(a)
+    if (value.kind === 'const') return this.const(ty, value.value)
+    const narrow = from === 'i64' ? this.pure('i32.wrap_i64', 'i32', [value]) : value
+    return this.#mask(narrow, ty)
+  }
+  bswap(a: Val): Node {
+    const ty = this.#int(a, 'bswap')
+    if (ty === 'i8') return node(a)
+    if (ty === 'i16') return this.rotl(a, this.const('i32', 8))
+    const c = (value: bigint): Node => this.const(ty, value)
+    if (ty === 'i32') {
+      const outer = this.and(this.rotl(a, this.const('i32', 8)), c(0x00ff00ffn))
+      return this.or(outer, this.and(this.rotr(a, this.const('i32', 8)), c(0xff00ff00n)))
+    }
+    const step = (value: Val, mask: bigint, by: number): Node => {
+      const shift = this.const('i32', by)
+      return this.or(this.and(this.shr(value, shift), c(mask)), this.shl(this.and(value, c(mask)), shift))
+    }
+    const bytes = step(a, 0x00ff00ff00ff00ffn, 8)
+    return this.rotl(step(bytes, 0x0000ffff0000ffffn, 16), this.const('i32', 32))
+  }
+
+  op(name: string, ty: Ty, args: readonly Val[], immediates: readonly number[] = []): Node {
+    if (/load|store|call|memory|atomic/.test(name)) throw new Error(`op() is for pure operators, not ${name}`)
+    return this.pure(name, ty, args.map(node), immediates)
+  }
+
+  let(a: Val): Node {
+    return node(a) // shared nodes are bound where they were made; reads of state always are
+  }
+
+  // --- flags ---
+
+  /** The lazy flags as they stand. */
+  protected abstract flagState(): LazyFlags
+  protected abstract setFlagState(flags: LazyFlags): void
+
+  setFlags(of: FlagsOf): void {
+    this.setFlagState(encodeFlags(this, of, () => this.flagState()))
+  }
+  setFlagBits(bits: { readonly [F in ArithFlag]?: Val }): void {
+    this.setFlagState(setFlagBits(this, this.flagState(), bits))
+  }
+  flag(name: ArithFlag): Val {
+    return readFlag(this, this.flagState(), name)
+  }
+  cond(cc: Cond): Val {
+    return readCond(this, this.flagState(), cc)
+  }
+
+  // --- control ---
+
+  if_(condition: Val, then: () => void, otherwise?: () => void): void {
+    const outer = this.current
+    const thenList = this.nested(then)
+    const otherwiseList = otherwise ? this.nested(otherwise) : []
+    outer.push({ kind: 'if', condition: node(condition), then: thenList, otherwise: otherwiseList })
+  }
+
+  loop(body: () => Val): void {
+    let again: Node | undefined
+    const list = this.nested(() => {
+      again = node(body())
+    })
+    if (!again) throw new Error('a loop body must return its condition')
+    this.current.push({ kind: 'loop', body: list, again })
+  }
+
+  cell(initial: Val): Cell {
+    const variable = this.variable(initial.ty)
+    const set = (value: Val): void => {
+      this.current.push({ kind: 'set', variable, node: node(value) })
+    }
+    set(initial)
+    return { get: () => this.valueIn(variable), set }
+  }
+
+  raiseIf(condition: Val, vector: Vector, error?: number | Val): void {
+    this.if_(condition, () => this.raise(vector, error))
+  }
+
+  fence(): void {
+    this.do('atomic.fence', [])
+  }
+
+  // --- what the engines differ in ---
+
+  abstract read(i: number): Val
+  abstract write(i: number, value: Val): void
+  abstract modify(i: number, compute: (old: Val) => Val, displacement?: Val): { readonly old: Val; readonly value: Val }
+  abstract isMemory(i: number): boolean
+  abstract offset(): Val
+  abstract linear(bytes: number, write: boolean, displacement?: Val | number): Val
+  abstract seg(): Val
+  abstract load(ty: Ty, gva: Val): Val
+  abstract store(gva: Val, value: Val): void
+  abstract addressOf(i: number): Val
+  abstract scratch(slot: number): Val
+  abstract rep(): Val
+  abstract addressBytes(): Val
+  abstract getCpu(ty: Ty, offset: number): Val
+  abstract setCpu(offset: number, value: Val): void
+  abstract loadAt(ty: Ty, address: Val, offset?: number): Val
+  abstract storeAt(address: Val, value: Val, offset?: number): void
+  abstract reg(name: Reg64, ty?: IntTy): Val
+  abstract setReg(name: Reg64, value: Val): void
+  abstract regHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx'): Val
+  abstract setRegHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx', value: Val): void
+  abstract raise(vector: Vector, error?: number | Val): void
+  abstract nextRip(): Val
+  abstract branchRel(condition?: Val, commit?: () => void): void
+  abstract branchTo(rip: Val, commit?: () => void): void
+  abstract push(value: Val): void
+  abstract pop(ty: IntTy): Val
+  abstract peek(ty: IntTy): Val
+  abstract adjustStack(bytes: Val | number): void
+  abstract call(name: string, args: readonly Val[]): Val | undefined
+  abstract privileged(): void
+}
+
+/** A node seen under another type: no code of its own. */
+export class Alias extends Node {
+  readonly target: Node
+  constructor(ty: Ty, target: Node) {
+    super('op', ty, { op: '', args: [target] })
+    this.target = resolve(target)
+  }
+}
+
+export function resolve(value: Node): Node {
+  return value instanceof Alias ? value.target : value
+}
