@@ -154,8 +154,7 @@ export const sse2Semantics: Readonly<Record<keyof typeof sse2Rows, Semantics>> =
   },
   movq_xmm_xmm_m64: (e) => {
     gateSse(e)
-    // the whole register, also in the form whose source is a register
-    e.write(0, only64(e, e.read(1)))
+    e.write(0, only64(e, e.isMemory(1) ? e.read(1) : low64(e, e.read(1))))
   },
   movq_xmm_xmm: (e) => {
     gateSse(e)

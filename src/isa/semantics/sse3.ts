@@ -2,7 +2,7 @@
 import type { Semantics } from '../emit.ts'
 import type { sse3Rows } from '../rows/sse3.ts'
 import { dwords, load128 } from './sse.ts'
-import { gateSse, read128, shuffle, sourceAddress128, splat64 } from './vector.ts'
+import { gateSse, read128, shuffle, sourceAddress128, low64, splat64 } from './vector.ts'
 
 const duplicate =
   (order: readonly number[]): Semantics =>
@@ -24,7 +24,7 @@ export const sse3Semantics: Readonly<Record<keyof typeof sse3Rows, Semantics>> =
   movsldup_xmm_xmm_m128: duplicate(dwords(0, 0, 2, 2)),
   movddup_xmm_xmm_m64: (e) => {
     gateSse(e)
-    e.write(0, splat64(e, e.read(1)))
+    e.write(0, splat64(e, e.isMemory(1) ? e.read(1) : low64(e, e.read(1))))
   },
   movshdup_xmm_xmm_m128: duplicate(dwords(1, 1, 3, 3)),
   haddpd_xmm_xmm_m128: binary('sse_hadd_pd'),
