@@ -26,49 +26,15 @@ import { INITRAMFS_SOURCE_DIR } from './paths.ts'
 import { run, say } from './process.ts'
 
 const PACKAGES = [
-  ...[
-    'base-files',
-    'base-passwd',
-    'bash',
-    'dash',
-    'libc-bin',
-    'ncurses-base',
-    'ncurses-bin',
-    'hostname',
-    'bsdutils',
-  ],
-  ...['coreutils', 'util-linux', 'mount', 'procps', 'psmisc', 'debianutils'],
-  ...[
-    'grep',
-    'sed',
-    'gawk',
-    'findutils',
-    'diffutils',
-    'tar',
-    'gzip',
-    'bzip2',
-    'xz-utils',
-    'zstd',
-    'file',
-    'less',
-    'bc',
-    'jq',
-  ],
-  ...['vim', 'nano', 'htop', 'strace', 'kmod'],
-  ...['gcc', 'libc6-dev', 'make', 'tcc', 'python3', 'libpython3.11-testsuite'],
-  ...[
-    'iproute2',
-    'iputils-ping',
-    'curl',
-    'netcat-openbsd',
-    'ethtool',
-    'tcpdump',
-    'openssh-client',
-    'ca-certificates',
-  ],
-  ...['e2fsprogs', 'fdisk', 'parted', 'dosfstools', 'squashfs-tools'],
-  ...['openssl', 'stress-ng'],
-] as const
+  'base-files base-passwd bash dash libc-bin ncurses-base ncurses-bin hostname bsdutils',
+  'coreutils util-linux mount procps psmisc debianutils',
+  'grep sed gawk findutils diffutils tar gzip bzip2 xz-utils zstd file less bc jq',
+  'vim nano htop strace kmod',
+  'gcc libc6-dev make tcc python3 libpython3.11-testsuite',
+  'iproute2 iputils-ping curl netcat-openbsd ethtool tcpdump openssh-client ca-certificates',
+  'e2fsprogs fdisk parted dosfstools squashfs-tools',
+  'openssl stress-ng',
+].flatMap((line) => line.split(' '))
 
 /** In the dependency closure, but of use only to a system that configures packages or has users. */
 const NOT_WANTED =

@@ -56,7 +56,7 @@ const ALLOWED = {
   ],
   workers: ['abi', 'base', 'engine', 'host', 'machine', 'memory', 'wasm'],
   testkit: ['abi', 'base', 'engine', 'host', 'hub', 'index', 'isa', 'machine', 'memory', 'virtio', 'wasm'],
-  e2e: ['abi', 'base', 'host', 'index', 'machine', 'monitor', 'testkit'],
+  e2e: ['abi', 'base', 'cli', 'host', 'index', 'machine', 'monitor', 'testkit'],
 }
 
 /** npm packages by the areas that may use them; a package not listed may be used nowhere in src. */

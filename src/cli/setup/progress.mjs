@@ -12,6 +12,7 @@ export class SetupError extends Error {
   name = 'SetupError'
 }
 
+/** @type {NodeJS.WriteStream} */
 let output = process.stdout
 
 /** For a command whose standard output belongs to someone else. */

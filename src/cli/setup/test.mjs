@@ -8,6 +8,7 @@ import path from 'node:path'
 import process from 'node:process'
 import { ROOT_DIR, run, runMain, say } from './progress.mjs'
 import {
+  ensureCli,
   ensureGuests,
   ensureNode,
   ensureNpmPackages,
