@@ -200,6 +200,7 @@ export const CPU_POSTED_COUNT = 256 // 32-byte entries, a power of two
 export const CPU_TRACE_RING = 0x6100 // ring of the last block heads: u32 next, then 255 x {u64 rip, u64 gpa|mode}
 export const CPU_TRACE_RING_COUNT = 255
 export const CPU_TLB_FILLED = 0x7100 // 3 banks x {local, global, large} x 128-byte bitmaps of filled TLB entries, up to 0x7580
+export const CPU_RNG = 0x7580 // 0x80 bytes: 32-byte key that the machine fills from the host's random source, then generator state
 
 // --- mode bits -------------------------------------------------------------------------------------------------
 
