@@ -10,7 +10,7 @@ import type { StateCodec } from '#snapshot/codec.ts'
 
 import type { ConfigSchema } from './config-schema.ts'
 import type { PciSlot } from './pci/function.ts'
-import type { Clock, EmitEvent, GuestMemory, Log } from './ports.ts'
+import type { Clock, EmitEvent, GuestMemory, Log, SharedArena } from './ports.ts'
 import type { MmioSpace } from './mmio-space.ts'
 import type { PioSpace } from './pio-space.ts'
 import type { IrqLine } from './gsi.ts'
@@ -28,6 +28,8 @@ export interface DevicePorts {
   readonly log: Log
   /** The slot of a device with bus 'pci'. */
   readonly pci: PciSlot
+  /** Shared memory for shadow images of MMIO ranges. */
+  readonly arena: SharedArena
   /** A line of this device to a global system interrupt. Lines of several devices to one GSI are wired-OR. */
   gsi(gsi: number): IrqLine
   emit: EmitEvent
@@ -44,22 +46,22 @@ export interface Device<State> {
   dispose?(): void
 }
 
-export interface DeviceDefinition<Config, State, Backends = unknown> {
+export interface DeviceDefinition<Config, State, Backends = unknown, D extends Device<State> = Device<State>> {
   readonly type: string
   readonly bus: Bus
   readonly config: ConfigSchema<Config>
   readonly state: StateCodec<State>
-  create(ports: DevicePorts & Backends, config: Config, state?: State): Device<State>
+  create(ports: DevicePorts & Backends, config: Config, state?: State): D
 }
 
 // A catalogue holds definitions of every shape; a definition is only ever fed what its own schema and codec made.
 // oxlint-disable-next-line no-explicit-any
-export type AnyDeviceDefinition = DeviceDefinition<any, any, any>
+export type AnyDeviceDefinition = DeviceDefinition<any, any, any, any>
 
 /** Fixes the types of a definition; checks what a type cannot say. */
-export function defineDevice<Config, State, Backends = unknown>(
-  definition: DeviceDefinition<Config, State, Backends>,
-): DeviceDefinition<Config, State, Backends> {
+export function defineDevice<Config, State, Backends = unknown, D extends Device<State> = Device<State>>(
+  definition: DeviceDefinition<Config, State, Backends, D>,
+): DeviceDefinition<Config, State, Backends, D> {
   if (!/^[a-z0-9-]+$/.test(definition.type)) throw new Error(`device type "${definition.type}" is not kebab-case`)
   return definition
 }

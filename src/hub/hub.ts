@@ -23,7 +23,7 @@ import { MmioTable } from './mmio-space.ts'
 import { PCI_SLOTS, PciBus } from './pci/bus.ts'
 import { PciFunction, type PciFunctionSpec, type PciSlot } from './pci/function.ts'
 import { PioTable } from './pio-space.ts'
-import type { EmitEvent, GuestMemory, HostClock, Irqchip, Log } from './ports.ts'
+import type { EmitEvent, GuestMemory, HostClock, Irqchip, Log, SharedArena } from './ports.ts'
 import { type KernelLogEntry, Reporter } from './report.ts'
 import { sharedWords } from './shared-words.ts'
 import { type HubWaiter, createWaiter } from './waiter.ts'
@@ -50,6 +50,8 @@ export interface HubOptions {
   /** Answers hypercalls that the kernel passes on: number (low 32 bits of RAX) -> result. */
   readonly hypercall?: (vcpu: number, call: number, argument: number) => number
   readonly waiter?: HubWaiter
+  /** For devices that keep shadow images; a machine without such devices needs none. */
+  readonly arena?: SharedArena
 }
 
 export interface DeviceOptions<Config, Backends> {
@@ -112,10 +114,10 @@ export class Hub {
   }
 
   /** Builds a device and connects it. With `saved` it starts where that one stopped. */
-  addDevice<Config, State, Backends>(
-    definition: DeviceDefinition<Config, State, Backends>,
+  addDevice<Config, State, Backends, D extends Device<State>>(
+    definition: DeviceDefinition<Config, State, Backends, D>,
     options: DeviceOptions<Config, Backends>,
-  ): Device<State> {
+  ): D {
     const { name, saved } = options
     if (this.#devices.has(name)) throw new Error(`there are two devices named "${name}"`)
     if (saved && saved.type !== definition.type) {
@@ -128,7 +130,7 @@ export class Hub {
     this.#devices.set(name, {
       name,
       definition: definition as unknown as Placed['definition'],
-      device: device as Device<unknown>,
+      device,
       function: slot?.attached,
     })
     return device
@@ -157,6 +159,7 @@ export class Hub {
       clock: this.clock,
       log,
       pci,
+      arena: this.#options.arena ?? NO_ARENA,
       gsi: (gsi) => this.gsi.line(gsi),
       emit,
       defer: (callback) => this.#defer(callback),
@@ -340,6 +343,12 @@ class Slot implements PciSlot {
     this.attached = device
     return device
   }
+}
+
+const NO_ARENA: SharedArena = {
+  allocate() {
+    throw new Error('the hub was created without an arena for shadow images')
+  },
 }
 
 function noSlot(name: string, bus: PciBus): PciSlot {

@@ -32,6 +32,7 @@ export function assignPciResources(bus: PciBus, windows: PciWindows): void {
     next[kind] = base + bar.bytes
     writeBar(device, bar, base)
   }
+  routePirqs(bus, windows.pirqIrqs)
   for (const { slot, device } of bus.functions()) {
     const command = device.readConfig(cfg.PCI_COMMAND, 2)
     const decode = device.bars.reduce((bits, bar) => bits | (bar.space === 'io' ? cfg.PCI_COMMAND_IO : cfg.PCI_COMMAND_MEMORY), 0)
@@ -40,6 +41,17 @@ export function assignPciResources(bus: PciBus, windows: PciWindows): void {
     if (pin === 0) continue
     const irq = windows.pirqIrqs[(pin - 1 + slot - 1 + PIRQ_COUNT) % PIRQ_COUNT] as number
     device.writeConfig(cfg.PCI_INTERRUPT_LINE, 1, irq)
+  }
+}
+
+const CLASS_ISA_BRIDGE = 0x0601
+const PIRQRC = 0x60
+
+/** PIRQRC[A:D] of the PIIX3 (data sheet), one ISA IRQ per byte. */
+function routePirqs(bus: PciBus, irqs: PciWindows['pirqIrqs']): void {
+  for (const { device } of bus.functions()) {
+    if (device.readConfig(cfg.PCI_CLASS_PROG + 1, 2) !== CLASS_ISA_BRIDGE) continue
+    irqs.forEach((irq, pirq) => device.writeConfig(PIRQRC + pirq, 1, irq))
   }
 }
 
