@@ -16,7 +16,7 @@ export const cryptoRows = defineRows({
   sha1nexte_xmm_xmm_m128: sse('sha1nexte', 'NP 0F 38 C8 /r', ['rw:xmm_r', 'r:xmm_m128'], 'sha', aligned),
   sha1msg1_xmm_xmm_m128: sse('sha1msg1', 'NP 0F 38 C9 /r', ['rw:xmm_r', 'r:xmm_m128'], 'sha', aligned),
   sha1msg2_xmm_xmm_m128: sse('sha1msg2', 'NP 0F 38 CA /r', ['rw:xmm_r', 'r:xmm_m128'], 'sha', aligned),
-  sha256rnds2_xmm_xmm_m128: sse('sha256rnds2', 'NP 0F 38 CB /r', ['rw:xmm_r', 'r:xmm_m128'], 'sha', aligned),
+  sha256rnds2_xmm_xmm_m128: sse('sha256rnds2', 'NP 0F 38 CB /r', ['rw:xmm_r', 'r:xmm_m128', 'r:xmm0'], 'sha', aligned),
   sha256msg1_xmm_xmm_m128: sse('sha256msg1', 'NP 0F 38 CC /r', ['rw:xmm_r', 'r:xmm_m128'], 'sha', aligned),
   sha256msg2_xmm_xmm_m128: sse('sha256msg2', 'NP 0F 38 CD /r', ['rw:xmm_r', 'r:xmm_m128'], 'sha', aligned),
   sha1rnds4_xmm_xmm_m128_imm8: sse('sha1rnds4', 'NP 0F 3A CC /r ib', ['rw:xmm_r', 'r:xmm_m128', 'r:imm8'], 'sha', aligned),

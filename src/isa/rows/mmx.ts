@@ -28,6 +28,6 @@ export const mmxRows = defineRows({
   pextrw_r32_mm_imm8: mmx('pextrw', 'NP 0F C5 /r mod=3 ib', ['w:r32', 'r:mm', 'r:imm8'], 'sse'),
   pmovmskb_r32_mm: mmx('pmovmskb', 'NP 0F D7 /r mod=3', ['w:r32', 'r:mm'], 'sse'),
   movntq_m64_mm: mmx('movntq', 'NP 0F E7 /r', ['w:m64', 'r:mm_r'], 'sse'),
-  maskmovq_mm_mm: mmx('maskmovq', 'NP 0F F7 /r mod=3', ['r:mm_r', 'r:mm'], 'sse'),
+  maskmovq_mm_mm: mmx('maskmovq', 'NP 0F F7 /r mod=3', ['r:mm_r', 'r:mm', 'w:mdi'], 'sse'),
   palignr_mm_mm_m64_imm8: mmx('palignr', 'NP 0F 3A 0F /r ib', ['rw:mm_r', 'r:mm_m64', 'r:imm8'], 'ssse3'),
 })

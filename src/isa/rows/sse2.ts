@@ -82,5 +82,5 @@ export const sse2Rows = defineRows({
   movdq2q_mm_xmm: sse('movdq2q', 'F2 0F D6 /r mod=3', ['w:mm_r', 'r:xmm'], 'sse2', { faults: MMX_FAULTS }),
   pmovmskb_r32_xmm: sse('pmovmskb', '66 0F D7 /r mod=3', ['w:r32', 'r:xmm'], 'sse2'),
   movntdq_m128_xmm: sse('movntdq', '66 0F E7 /r', ['w:m128', 'r:xmm_r'], 'sse2', aligned),
-  maskmovdqu_xmm_xmm: sse('maskmovdqu', '66 0F F7 /r mod=3', ['r:xmm_r', 'r:xmm'], 'sse2'),
+  maskmovdqu_xmm_xmm: sse('maskmovdqu', '66 0F F7 /r mod=3', ['r:xmm_r', 'r:xmm', 'w:mdi'], 'sse2'),
 })

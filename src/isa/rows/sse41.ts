@@ -12,9 +12,9 @@ const extend = (mnemonic: string, opcode: string, source: 'xmm_m16' | 'xmm_m32' 
 
 // prettier-ignore
 export const sse41Rows = defineRows({
-  pblendvb_xmm_xmm_m128: sse('pblendvb', '66 0F 38 10 /r', ['rw:xmm_r', 'r:xmm_m128'], F, aligned),
-  blendvps_xmm_xmm_m128: sse('blendvps', '66 0F 38 14 /r', ['rw:xmm_r', 'r:xmm_m128'], F, aligned),
-  blendvpd_xmm_xmm_m128: sse('blendvpd', '66 0F 38 15 /r', ['rw:xmm_r', 'r:xmm_m128'], F, aligned),
+  pblendvb_xmm_xmm_m128: sse('pblendvb', '66 0F 38 10 /r', ['rw:xmm_r', 'r:xmm_m128', 'r:xmm0'], F, aligned),
+  blendvps_xmm_xmm_m128: sse('blendvps', '66 0F 38 14 /r', ['rw:xmm_r', 'r:xmm_m128', 'r:xmm0'], F, aligned),
+  blendvpd_xmm_xmm_m128: sse('blendvpd', '66 0F 38 15 /r', ['rw:xmm_r', 'r:xmm_m128', 'r:xmm0'], F, aligned),
   ptest_xmm_xmm_m128: sse('ptest', '66 0F 38 17 /r', ['r:xmm_r', 'r:xmm_m128'], F,
     { ...aligned, flags: 'r=- w=zc u=- 0=osap 1=-' }),
   pmovsxbw_xmm_xmm_m64: extend('pmovsxbw', '20', 'xmm_m64'),
