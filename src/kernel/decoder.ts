@@ -8,7 +8,7 @@
  * Limit: a RIP-relative operand more than 2 GiB - 4111 bytes ahead cannot be expressed relative to the page start.
  */
 import {
-  CPU_BOUNCE,
+  CPU_SCRATCH,
   CPU_FEATURES,
   CPU_PCBASE,
   CPU_RBP,
@@ -131,7 +131,8 @@ const FORM_L: u32 = 3
 
 const MAX_BYTES: u32 = DECODE_MAX_BYTES
 const NO_SEGMENT: u32 = 8
-/** Where a truncated tail is completed with zeros: reading ahead must not leave the memory. */
+/** Where a truncated tail is completed with zeros (the last scratch slots): reading ahead must not leave the memory. */
+const STAGING: usize = CPU_SCRATCH + 0x180
 const STAGING_BYTES: u32 = 64
 
 // State of one decode_one() call.
@@ -165,7 +166,7 @@ let ripRelative: bool = false
 export function decode_one(code: usize, avail: u32, mode: u32, pageOff: u32, rec: usize): i32 {
   start = code
   if (avail < STAGING_BYTES) {
-    start = cpu + CPU_BOUNCE
+    start = cpu + STAGING
     memory.fill(start, 0, STAGING_BYTES)
     memory.copy(start, code, avail)
   }
