@@ -150,8 +150,6 @@ export const IRQCHIP_MODE_USERSPACE = 2
 
 // --- VM_PV: paravirtual clock --------------------------------------------------------------------------------------
 
-export const PV_CLOCK_MUL = 0x6200 // u32 tsc_to_system_mul of every pvclock page
-export const PV_CLOCK_SHIFT = 0x6204 // i32
 export const PV_GUEST_STOPPED = 0x6208 // u32 generation: bumped at each resume, vCPUs then set PVCLOCK_GUEST_STOPPED
 /** u32 1: guest time stands still while paused. 0: it goes on, as wall time does. */
 export const PV_STOP_ON_PAUSE = 0x620c

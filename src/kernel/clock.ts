@@ -6,7 +6,7 @@
  * is told by PVCLOCK_GUEST_STOPPED not to suspect a lockup. With 1 (snapshots) it stands still: the base moves at resume.
  * The TSC never jumps backwards, on no vCPU, whatever the resolution of the host's clock.
  */
-import { PV_CLOCK_MUL, PV_CLOCK_SHIFT, PV_GUEST_STOPPED, PV_STOLEN_NS, PV_STOP_ON_PAUSE } from '../abi/irqchip.ts'
+import { PV_GUEST_STOPPED, PV_STOLEN_NS, PV_STOP_ON_PAUSE } from '../abi/irqchip.ts'
 import {
   CPU_MSR_TSC_ADJUST,
   REQ_CLOCK,
@@ -33,26 +33,15 @@ export function clock_init(tscKhz: u32, wallNs: f64): void {
   store<f64>(vm, host_now(), VM_CLOCK_BASE)
   store<f64>(vm, wallNs, VM_WALL_BASE)
   store<f64>(vm, 0, VM_PAUSED_AT)
-  store<u64>(vm, 0, VM_TSC_BASE)
-  store<u64>(vm, 0, VM_TSC_LAST)
-  clock_set_rate(tscKhz)
+  clock_reset()
+  store<u32>(vm, tscKhz, VM_TSC_KHZ)
 }
 
-/** The TSC rate and the scale that pvclock pages carry: ns = (ticks << shift) * mul >> 32, mul in [2^31, 2^32). */
-export function clock_set_rate(tscKhz: u32): void {
-  store<u32>(vm, tscKhz, VM_TSC_KHZ)
-  let nsPerTick = 1e6 / <f64>tscKhz
-  let shift = 0
-  while (nsPerTick >= 1) {
-    nsPerTick /= 2
-    shift++
-  }
-  while (nsPerTick < 0.5) {
-    nsPerTick *= 2
-    shift--
-  }
-  store<u32>(vm, <u32>(nsPerTick * 4294967296), PV_CLOCK_MUL)
-  store<i32>(vm, shift, PV_CLOCK_SHIFT)
+/** Machine reset: the TSC starts over with guest time, which the machine sets to 0. */
+export function clock_reset(): void {
+  store<u64>(vm, 0, VM_TSC_BASE)
+  store<u64>(vm, 0, VM_TSC_LAST)
+  store<f64>(vm, 0, PV_STOLEN_NS)
 }
 
 /** Stops the clocks; the vCPUs are about to leave the guest. Harmless when already paused. */

@@ -45,7 +45,7 @@ import {
   VM_PIO_SHADOW,
 } from '../abi/layout.ts'
 import { ACC_IMPLICIT, EFLAGS_IOPL, EFLAGS_IOPL_SHIFT, TYPE_TSS, TYPE_TSS_BUSY } from './arch.ts'
-import { watch_io } from './debug.ts'
+import { io_watch } from './debug.ts'
 import { count_exit, exit_posted, exit_sync, log_once } from './exit.ts'
 import { flush_everywhere } from './frames.ts'
 import { pic_read, pic_write } from './irqchip/pic.ts'
@@ -101,14 +101,14 @@ function bitmap_allows(port: u32, bytes: u32): bool {
 export function sys_in(port: u32, bytes: u32): u32 {
   port &= 0xffff
   if (!io_allowed(port, bytes)) return 0
-  watch_io(port, bytes)
+  io_watch(port, bytes)
   return port_read(port, bytes)
 }
 
 export function sys_out(port: u32, value: u32, bytes: u32): void {
   port &= 0xffff
   if (!io_allowed(port, bytes)) return
-  watch_io(port, bytes)
+  io_watch(port, bytes)
   port_write(port, bytes, value & ones(bytes))
 }
 

@@ -13,8 +13,6 @@ import {
   MSR_KVM_SYSTEM_TIME_NEW,
   MSR_KVM_WALL_CLOCK,
   MSR_KVM_WALL_CLOCK_NEW,
-  PV_CLOCK_MUL,
-  PV_CLOCK_SHIFT,
   PV_GUEST_STOPPED,
   PV_STOLEN_NS,
 } from '../abi/irqchip.ts'
@@ -26,6 +24,7 @@ import {
   CPU_MSR_KVM_WALL_CLOCK,
   CPU_MSR_TSC_ADJUST,
   VM_TSC_BASE,
+  VM_TSC_KHZ,
   VM_WALL_BASE,
 } from '../abi/layout.ts'
 import { gpa_host } from './frames.ts'
@@ -128,8 +127,7 @@ export function pv_clock_update(): void {
   const version = begin_write(page + PVCLOCK_VERSION)
   store<u64>(page, load<u64>(vm, VM_TSC_BASE) + load<u64>(cpu, CPU_MSR_TSC_ADJUST), PVCLOCK_TSC)
   store<u64>(page, 0, PVCLOCK_SYSTEM_TIME)
-  store<u32>(page, load<u32>(vm, PV_CLOCK_MUL), PVCLOCK_MUL)
-  store<u8>(page, load<u8>(vm, PV_CLOCK_SHIFT), PVCLOCK_SHIFT)
+  write_scale(page)
   let flags = PVCLOCK_TSC_STABLE
   const stopped = atomic.load<u32>(vm + PV_GUEST_STOPPED)
   // The guest clears the flag once it has told its watchdogs; one that it has not seen yet stays.
@@ -138,6 +136,22 @@ export function pv_clock_update(): void {
   stoppedSeen = stopped
   store<u8>(page, flags, PVCLOCK_FLAGS)
   end_write(page + PVCLOCK_VERSION, version)
+}
+
+/** ns = (ticks << shift) * mul >> 32, with mul in [2^31, 2^32). */
+function write_scale(page: usize): void {
+  let nsPerTick = 1e6 / <f64>load<u32>(vm, VM_TSC_KHZ)
+  let shift = 0
+  while (nsPerTick >= 1) {
+    nsPerTick /= 2
+    shift++
+  }
+  while (nsPerTick < 0.5) {
+    nsPerTick *= 2
+    shift--
+  }
+  store<u32>(page, <u32>(nsPerTick * 4294967296), PVCLOCK_MUL)
+  store<u8>(page, <u8>shift, PVCLOCK_SHIFT)
 }
 
 function begin_write(version: usize): u32 {

@@ -3,9 +3,9 @@
  * Paths without `.ts`: asc takes it off in `import` only, and would compile a second copy of each module.
  */
 export { bind } from '../state'
-export { clock_init, clock_ns, clock_pause, clock_resume, clock_set_rate, tsc_read, tsc_write } from '../clock'
+export { clock_init, clock_ns, clock_pause, clock_resume, tsc_read, tsc_write } from '../clock'
 export { log_write } from '../exit'
-export { a20_gate, mmio_read, mmio_write, port_read, port_write } from '../io'
+export { a20_gate, io_ins_block, io_outs_block, mmio_read, mmio_write, sys_in, sys_out } from '../io'
 export { kvm_msr_read, kvm_msr_write, pv_reset } from '../pv'
 export { irq_ack, irq_eoi, irq_pending } from './irq'
 export { lapic_init, lapic_reset } from './lapic'

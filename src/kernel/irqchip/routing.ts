@@ -18,6 +18,7 @@ import {
   PORT92,
 } from '../../abi/irqchip.ts'
 import { VM_IRQCHIP, VM_LOCK_IRQ, VM_VCPU_COUNT } from '../../abi/layout.ts'
+import { clock_reset } from '../clock.ts'
 import { cpu_at, lock, unlock, vm } from '../state.ts'
 import { hpet_reset } from './hpet.ts'
 import { ioapic_pin_vector, ioapic_reset, ioapic_set_pin } from './ioapic.ts'
@@ -33,7 +34,8 @@ export function irqchip_reset(): void {
   ioapic_reset()
   pit_reset()
   hpet_reset()
-  store<u32>(vm, 0xff_ffff, PM_TIMER_MASK)
+  store<u32>(vm, 0xffff_ffff, PM_TIMER_MASK) // the FADT says TMR_VAL_EXT
+  clock_reset()
   store<u32>(vm, 2, PORT92) // A20 enabled, as firmware leaves it
 }
 
