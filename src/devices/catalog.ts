@@ -36,3 +36,22 @@ export const CATALOG: readonly AnyDeviceDefinition[] = [
   virtioConsole,
   virtioRng,
 ]
+
+export {
+  cmosRtc,
+  debugConsole,
+  fwCfg,
+  i440fx,
+  i8042,
+  isaDebugExit,
+  pcKernelChips,
+  pcTestdev,
+  pciTestdev,
+  piix3,
+  piix4Pm,
+  pvpanic,
+  uart16550a,
+  virtioBlk,
+  virtioConsole,
+  virtioRng,
+}

@@ -16,12 +16,12 @@ export const debugConsole = defineDevice({
   bus: 'isa',
   config: configSchema<{ port: number }>({ port: int({ max: 0xffff, fallback: 0xe9 }) }),
   state: stateCodec('debug-console', 1, {}),
-  create(ports: DevicePorts & { readonly char: CharBackend }, config) {
+  create(ports: DevicePorts & { readonly chardev: CharBackend }, config) {
     const batch = new Uint8Array(BATCH_BYTES)
     let count = 0
     const flush = (): void => {
       // A debug port has no way to wait: what a full backend does not take is lost.
-      if (count > 0) ports.char.write(batch.subarray(0, count))
+      if (count > 0) ports.chardev.write(batch.subarray(0, count))
       count = 0
     }
     const claim = ports.pio.claim({
@@ -40,7 +40,7 @@ export const debugConsole = defineDevice({
       },
     })
     claim.setShadow(0, READBACK)
-    ports.char.connect({ receive: (bytes) => bytes.length, writable: () => undefined })
+    ports.chardev.connect({ receive: (bytes) => bytes.length, writable: () => undefined })
     return { reset: () => undefined, state: () => ({}) }
   },
 })

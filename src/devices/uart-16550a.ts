@@ -83,7 +83,7 @@ const State = stateCodec('uart-16550a', 1, {
 })
 
 type UartState = ReturnType<typeof State.decode>
-type UartPorts = DevicePorts & { readonly char: CharBackend }
+type UartPorts = DevicePorts & { readonly chardev: CharBackend }
 
 class Uart implements Device<UartState>, CharDevice, IoHandler {
   readonly #ports: UartPorts
@@ -121,7 +121,7 @@ class Uart implements Device<UartState>, CharDevice, IoHandler {
     if (state) this.#restore(state)
     else this.#clear()
     this.#update()
-    ports.char.connect(this)
+    ports.chardev.connect(this)
   }
 
   #restore(state: UartState): void {
@@ -236,7 +236,7 @@ class Uart implements Device<UartState>, CharDevice, IoHandler {
         this.#writeFcr(value)
         break
       case LCR:
-        if (((this.#lcr ^ value) & LCR_BREAK) !== 0) this.#ports.char.sendBreak?.((value & LCR_BREAK) !== 0)
+        if (((this.#lcr ^ value) & LCR_BREAK) !== 0) this.#ports.chardev.sendBreak?.((value & LCR_BREAK) !== 0)
         this.#lcr = value
         break
       case MCR:
@@ -262,7 +262,7 @@ class Uart implements Device<UartState>, CharDevice, IoHandler {
     if (toggled || (value & FCR_CLEAR_RX) !== 0) this.#inputCount = 0
     if ((value & FCR_CLEAR_TX) !== 0 && this.#backendFull) this.#outputCount = 0
     this.#fcr = (value & FCR_ENABLE) !== 0 ? value & 0xc9 : 0
-    this.#ports.defer(() => this.#ports.char.receivable())
+    this.#ports.defer(() => this.#ports.chardev.receivable())
   }
 
   #writeMcr(value: number): void {
@@ -270,7 +270,7 @@ class Uart implements Device<UartState>, CharDevice, IoHandler {
     this.#mcr = value
     const after = this.#msrNow()
     this.#noteModemChange(before, after)
-    this.#ports.char.modemControl?.(value & 3)
+    this.#ports.chardev.modemControl?.(value & 3)
   }
 
   /** Sets the delta bits of MSR; TERI is set by a falling ring indicator only. */
@@ -360,7 +360,7 @@ class Uart implements Device<UartState>, CharDevice, IoHandler {
   }
 
   #flush(): void {
-    const taken = this.#outputCount === 0 ? 0 : this.#ports.char.write(this.#output.subarray(0, this.#outputCount))
+    const taken = this.#outputCount === 0 ? 0 : this.#ports.chardev.write(this.#output.subarray(0, this.#outputCount))
     this.#output.copyWithin(0, taken, this.#outputCount)
     this.#outputCount -= taken
     this.#backendFull = this.#outputCount > 0
@@ -405,7 +405,7 @@ class Uart implements Device<UartState>, CharDevice, IoHandler {
     this.#input.copyWithin(0, 1, this.#inputCount)
     this.#inputCount--
     this.#update()
-    if (this.#inputCount === 0) this.#ports.defer(() => this.#ports.char.receivable())
+    if (this.#inputCount === 0) this.#ports.defer(() => this.#ports.chardev.receivable())
     return value
   }
 }
