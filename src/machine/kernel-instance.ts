@@ -13,11 +13,10 @@ export interface KernelExports {
   cpu_request(cpu: number, bits: number): void
   cpu_reset(): void
   update_mode(): void
-  code_cache_init(): void
-  tlb_init(): void
 }
 
 export interface KernelInstance {
+  readonly exports: KernelExports
   readonly irqchip: Irqchip
   request(cpu: number, bits: number): void
   resetIrqchip(): void
@@ -43,6 +42,7 @@ export async function instantiateKernel(
   const kernel = instance.exports as unknown as KernelExports
   kernel.bind(vm, 0)
   return {
+    exports: kernel,
     irqchip: {
       setGsi: (gsi, level) => kernel.irq_set_gsi(gsi, level),
       sendMsi: (address, data) => kernel.irq_msi(address >>> 0, data),

@@ -1,0 +1,195 @@
+/**
+ * createMachine(): configuration -> shared memory, hub, devices, firmware data, vCPU workers. The only place that
+ * knows all the parts.
+ */
+import * as abi from '#abi/layout.ts'
+import { MESSAGE_PROTOCOL } from '#abi/messages.types.ts'
+import type { BlockBackend } from '#devices/virtio-blk.ts'
+import { createHub } from '#hub/hub.ts'
+import type { MachineEvent } from '#hub/ports.ts'
+import { createGuestMemory } from '#memory/guest-memory.ts'
+import { ConfigError, resolveConfig } from './config.ts'
+import type { MachineOptions, ResolvedConfig } from './config.ts'
+import { writeCpuModel } from './cpu-models.ts'
+import { Emitter } from './emitter.ts'
+import { placeFirmware } from './firmware.ts'
+import type { LoadedImages } from './firmware.ts'
+import { GuestTime } from './guest-time.ts'
+import type { MachineHost, VcpuThread } from './host.ts'
+import { instantiateKernel } from './kernel-instance.ts'
+import { Machine } from './machine.ts'
+import type { MachineEvents } from './machine.ts'
+import { addPcDevices } from './pc.ts'
+import { layOutVm } from './vm-memory.ts'
+
+/** How long a worker may take to compile the engine and answer. */
+const WORKER_START_TIMEOUT_MS = 30_000
+
+/** Builds a machine in state 'created'; rejects with ConfigError, BootError, ImageError or HostFeatureError. */
+export async function createMachine(options: MachineOptions, host: MachineHost): Promise<Machine> {
+  const config = resolveConfig(options)
+  const [engine, images, disks] = await Promise.all([
+    host.loadEngine(),
+    loadImages(options, host),
+    Promise.all((options.disks ?? []).map((disk, i) => openDisk(disk, i, host))),
+  ])
+  const vmMemory = layOutVm(config.ramBytes, config.cpus, engine.isaTables)
+  const { memory, vm, cpus, arena } = vmMemory
+  const events = new Emitter<MachineEvents>()
+  const kernel = await instantiateKernel(engine.kernel, memory, vm, host.clock)
+  const time = new GuestTime(host.clock, memory.buffer, vm)
+  setOptions(memory.buffer, vm, cpus, options)
+  for (const [index, cpu] of cpus.entries()) writeCpuModel(memory.buffer, cpu, config.cpuModel, { index, count: config.cpus })
+
+  const guest = createGuestMemory({ buffer: memory.buffer, vm, ramBytes: config.ramBytes, kernel: kernel.exports })
+  // Devices may raise events before the machine exists to hear them: never in practice, but order must not matter.
+  let handle: (event: MachineEvent) => void = () => undefined
+  const hub = createHub({
+    buffer: memory.buffer,
+    vm,
+    memory: guest,
+    irqchip: kernel.irqchip,
+    clock: host.clock,
+    arena,
+    log: { write: (level, text) => events.emit('log', { level, text }) },
+    emit: (event) => handle(event),
+  })
+  const devices = addPcDevices(hub, pcConfig(config, options, disks), host, guest.firmwarePorts)
+
+  const resetCpus = (): void => {
+    kernel.resetIrqchip()
+    for (const cpu of cpus) kernel.asCpu(cpu, (exports) => exports.cpu_reset())
+  }
+  const powerOn = (): void => {
+    resetCpus()
+    placeFirmware({ hub, guest, kernel, buffer: memory.buffer, bootCpu: cpus[0] ?? 0, config, images, options })
+  }
+  powerOn()
+
+  const threads = cpus.map((_, i) => host.spawnVcpu(`vcpu${i}`))
+  await startThreads(threads, (vcpu) => ({
+    type: 'start',
+    protocol: MESSAGE_PROTOCOL,
+    vcpu,
+    memory,
+    kernel: engine.kernel,
+    interp: engine.interp,
+    vm,
+    cpu: cpus[vcpu] ?? 0,
+    clockOriginMs: performance.timeOrigin,
+  })).catch((error: unknown) => {
+    for (const thread of threads) thread.terminate()
+    throw error
+  })
+
+  const usesHvc = /\bconsole=hvc0\b/.test(options.append ?? '')
+  const machine = new Machine({
+    host,
+    memory,
+    vm,
+    cpus,
+    ramBytes: config.ramBytes,
+    hub,
+    threads,
+    time,
+    events,
+    console: usesHvc ? devices.hvc0 : (devices.serial[0] ?? devices.hvc0),
+    serial: devices.serial,
+    channels: devices.channels,
+    request: kernel.request,
+    resizeConsole: devices.resizeHvc0,
+    resetAll: () => {
+      hub.reset()
+      powerOn()
+    },
+    pressPowerButton: devices.pressPowerButton,
+  })
+  handle = (event) => machine.handleEvent(event)
+  return machine
+}
+
+async function loadImages(options: MachineOptions, host: MachineHost): Promise<LoadedImages> {
+  const load = (source: MachineOptions['kernel'], what: string): Promise<Uint8Array> | undefined =>
+    source === undefined ? undefined : host.readImage(source, what, options.onProgress)
+  const [kernel, initrd, bios, modules] = await Promise.all([
+    load(options.kernel, sourceName(options.kernel, 'kernel')),
+    load(options.initrd, 'initrd'),
+    load(options.bios, sourceName(options.bios, 'bios')),
+    Promise.all(
+      (options.modules ?? []).map(async ({ source, cmdline }) => ({
+        bytes: await host.readImage(source, `module ${cmdline}`, options.onProgress),
+        cmdline,
+      })),
+    ),
+  ])
+  return { kernel, kernelName: sourceName(options.kernel, 'kernel'), initrd, bios, modules }
+}
+
+/** What messages call an image: the file's name where there is one. */
+function sourceName(source: MachineOptions['kernel'], fallback: string): string {
+  if (source instanceof Uint8Array || source === undefined) return fallback
+  const text = source instanceof Blob ? ('name' in source ? String(source.name) : '') : String(source)
+  return text.split(/[/\\]/).at(-1)?.split('?')[0] || fallback
+}
+
+async function openDisk(
+  disk: NonNullable<MachineOptions['disks']>[number],
+  index: number,
+  host: MachineHost,
+): Promise<{ backend: BlockBackend; serial: string }> {
+  const name = disk.serial ?? `disk${index}`
+  const backend = await host.openDisk(disk, name)
+  if (backend.sizeBytes < 512) throw new ConfigError(`${name}: the image has ${backend.sizeBytes} bytes, less than one sector`)
+  return { backend, serial: name }
+}
+
+function pcConfig(
+  config: ResolvedConfig,
+  options: MachineOptions,
+  disks: readonly { backend: BlockBackend; serial: string }[],
+): Parameters<typeof addPcDevices>[1] {
+  return {
+    ramBytes: config.ramBytes,
+    cpus: config.cpus,
+    serialPorts: config.serialPorts,
+    channels: options.channels ?? [],
+    disks,
+    testDevices: options.testDevices === true,
+  }
+}
+
+function setOptions(buffer: ArrayBufferLike, vm: number, cpus: readonly number[], options: MachineOptions): void {
+  const view = new DataView(buffer)
+  const { trace } = options
+  view.setUint32(vm + abi.VM_LOG_UNKNOWN, trace?.msrs === true ? 1 : 0, true)
+  view.setUint32(vm + abi.VM_IGNORE_MSRS, options.ignoreUnknownMsrs === true ? 1 : 0, true)
+  const bits =
+    (trace?.instructions === true ? abi.TRACE_INSN : 0) |
+    (trace?.interrupts === true ? abi.TRACE_INT : 0) |
+    (trace?.exits === true ? abi.TRACE_EXIT : 0) |
+    (trace?.msrs === true ? abi.TRACE_MSR : 0)
+  for (const cpu of cpus) view.setUint32(cpu + abi.CPU_TRACE, bits, true)
+}
+
+function startThreads(
+  threads: readonly VcpuThread[],
+  message: (vcpu: number) => Parameters<VcpuThread['post']>[0],
+): Promise<void[]> {
+  return Promise.all(
+    threads.map(
+      (thread, vcpu) =>
+        new Promise<void>((resolve, reject) => {
+          const fail = (error: Error): void => reject(new Error(`vCPU ${vcpu} did not start: ${error.message}`, { cause: error }))
+          const timer = setTimeout(() => fail(new Error('no answer within 30 s')), WORKER_START_TIMEOUT_MS)
+          thread.onFailure(fail)
+          thread.onMessage((reply) => {
+            if (reply.type === 'crashed') fail(new Error(reply.message))
+            if (reply.type !== 'ready') return
+            clearTimeout(timer)
+            resolve()
+          })
+          thread.post(message(vcpu))
+        }),
+    ),
+  )
+}

@@ -1,0 +1,90 @@
+/** The devices of machine type pc-1.0 and how they are wired: an i440FX board with virtio devices. */
+import { CharPipe } from '#devices/char-pipe.ts'
+import * as catalog from '#devices/catalog.ts'
+import type { BlockBackend } from '#devices/virtio-blk.ts'
+import { COM_PORTS } from '#devices/uart-16550a.ts'
+import { ramLayout } from '#firmware/memory-map.ts'
+import type { Hub } from '#hub/hub.ts'
+import { ConsoleStream } from './console-stream.ts'
+import type { MachineHost } from './host.ts'
+
+export const MACHINE_TYPE = 'pc-1.0'
+
+export interface PcConfig {
+  readonly ramBytes: number
+  readonly cpus: number
+  readonly serialPorts: number
+  readonly channels: readonly string[]
+  readonly disks: readonly { readonly backend: BlockBackend; readonly serial: string }[]
+  readonly testDevices: boolean
+}
+
+export interface PcDevices {
+  readonly serial: readonly ConsoleStream[]
+  /** virtio console port 0. */
+  readonly hvc0: ConsoleStream
+  readonly channels: ReadonlyMap<string, ConsoleStream>
+  readonly resizeHvc0: (columns: number, rows: number) => void
+  readonly pressPowerButton: () => void
+}
+
+/** Adds every device of the board; slots are fixed because guests remember them. */
+export function addPcDevices(hub: Hub, config: PcConfig, host: MachineHost, firmware: FirmwarePorts): PcDevices {
+  const { low, high } = ramLayout(config.ramBytes)
+  hub.addDevice(catalog.pcKernelChips, { name: 'chips' })
+  hub.addDevice(catalog.i440fx, { name: 'pci-host', pci: { slot: 0 }, ports: firmware })
+  hub.addDevice(catalog.piix3, { name: 'isa-bridge', pci: { slot: 1, fn: 0 } })
+  const pm = hub.addDevice(catalog.piix4Pm, { name: 'acpi-pm', pci: { slot: 1, fn: 3 } })
+  hub.addDevice(catalog.cmosRtc, { name: 'rtc', config: { lowRamBytes: low, highRamBytes: high, cpus: config.cpus } })
+  hub.addDevice(catalog.i8042, { name: 'i8042', ports: firmware })
+  hub.addDevice(catalog.pvpanic, { name: 'pvpanic' })
+
+  const serial = COM_PORTS.slice(0, config.serialPorts).map(({ port, irq }, i) => {
+    const { pipe, stream } = connectPipe(`com${i + 1}`)
+    hub.addDevice(catalog.uart16550a, { name: `com${i + 1}`, config: { port, irq }, ports: { chardev: pipe } })
+    return stream
+  })
+
+  const hvc0 = connectPipe('hvc0')
+  const named = config.channels.map((name) => ({ name, ...connectPipe(name) }))
+  hub.addDevice(catalog.virtioConsole, {
+    name: 'console',
+    pci: { slot: 2 },
+    config: { channels: config.channels },
+    ports: { chars: [hvc0.pipe, ...named.map(({ pipe }) => pipe)] },
+  })
+  hub.addDevice(catalog.virtioRng, {
+    name: 'rng',
+    pci: { slot: 3 },
+    ports: { entropy: { fill: (target: Uint8Array<ArrayBuffer>) => target.set(host.randomBytes(target.length)) } },
+  })
+  config.disks.forEach(({ backend, serial: id }, i) => {
+    hub.addDevice(catalog.virtioBlk, { name: `disk${i}`, pci: { slot: 4 + i }, config: { serial: id }, ports: { disk: backend } })
+  })
+  if (config.testDevices) {
+    hub.addDevice(catalog.isaDebugExit, { name: 'debug-exit' })
+    hub.addDevice(catalog.pcTestdev, { name: 'testdev' })
+    hub.addDevice(catalog.pciTestdev, { name: 'pci-testdev' })
+  }
+  return {
+    serial,
+    hvc0: hvc0.stream,
+    channels: new Map(named.map(({ name, stream }) => [name, stream])),
+    resizeHvc0: (columns, rows) => hvc0.pipe.resize(columns, rows),
+    pressPowerButton: () => (pm as unknown as { pressPowerButton(): void }).pressPowerButton(),
+  }
+}
+
+/** What chipset devices ask of memory: shadow RAM for firmware, the A20 gate. */
+export interface FirmwarePorts {
+  setPam(start: number, end: number, readable: boolean, writable: boolean): void
+  setA20(enabled: boolean): void
+}
+
+function connectPipe(name: string): { pipe: CharPipe; stream: ConsoleStream } {
+  const pipe = new CharPipe()
+  const stream = new ConsoleStream(name)
+  pipe.onData((bytes) => stream.receive(bytes))
+  stream.connect((bytes) => pipe.send(bytes))
+  return { pipe, stream }
+}
