@@ -1,0 +1,209 @@
+/**
+ * Random encodings of a row: registers, addressing modes and redundant prefixes are chosen freely, as far as the
+ * row and the code size allow. The caller fixes where a memory operand shall lie; base and index registers are then set
+ * so that it does.
+ */
+import { encodingOf, PREFIX_66, PREFIX_F2, PREFIX_F3 } from '#isa/opcode.ts'
+import { placeOf, type Row } from '#isa/row.ts'
+import type { Random } from './random.ts'
+
+export interface Shape {
+  readonly row: Row
+  readonly width: Row['widths'][number]
+  readonly bits: 32 | 64
+  readonly memory: boolean
+  /** Immediate operand bytes by operand size, little endian value. */
+  readonly immediates: readonly { readonly bytes: number; readonly value: bigint }[]
+  readonly addressSize: 32 | 64
+  /** F2 or F3 in front of a string instruction, 0 = none. */
+  readonly repeat: number
+  readonly lock: boolean
+  readonly segment: number
+}
+
+export interface Assembled {
+  readonly bytes: Uint8Array
+  /** Registers of the address: set base, then index. -1 = none. */
+  readonly base: number
+  readonly index: number
+  readonly scale: number
+  /** Sign-extended; for a RIP-relative or absolute operand already the right one. */
+  readonly displacement: bigint
+  readonly reg: number
+  readonly rm: number
+  readonly vvvv: number
+  readonly opcodeRegister: number
+}
+
+interface Modrm {
+  readonly mod: number
+  readonly rm: number
+  readonly sib: number
+  readonly displacementBytes: number
+  readonly displacement: bigint
+  readonly base: number
+  readonly index: number
+  readonly scale: number
+  readonly ripRelative: boolean
+}
+
+const firstOf = (mask: number): number => 31 - Math.clz32(mask & -mask)
+
+function registerForm(random: Random, rmMask: number, high: boolean): Modrm {
+  const rm = rmMask === 0xff ? random.below(high ? 16 : 8) : firstOf(rmMask)
+  return { mod: 3, rm, sib: -1, displacementBytes: 0, displacement: 0n, base: -1, index: -1, scale: 0, ripRelative: false }
+}
+
+/** A memory operand at `target`; registers 0-15 (0-7 outside of 64-bit code). */
+function memoryForm(random: Random, shape: Shape, target: bigint): Modrm {
+  const limit = shape.bits === 64 ? 16 : 8
+  const none = { sib: -1, index: -1, scale: 0, ripRelative: false }
+  const signed = BigInt.asIntN(64, target)
+  const reachable = signed >= -0x8000_0000n && signed < 0x8000_0000n
+  const kind = random.below(10)
+  if (kind === 0 && reachable) {
+    // absolute: in 64-bit code through a SIB byte without base and index
+    if (shape.bits === 64) return { ...none, mod: 0, rm: 4, sib: 0x25, displacementBytes: 4, displacement: signed, base: -1 }
+    return { ...none, mod: 0, rm: 5, displacementBytes: 4, displacement: signed, base: -1 }
+  }
+  if (kind === 1 && shape.bits === 64 && reachable) {
+    return { ...none, mod: 0, rm: 5, displacementBytes: 4, displacement: signed, base: -1, ripRelative: true }
+  }
+  const displacementBytes = random.pick([0, 1, 1, 4])
+  const displacement =
+    displacementBytes === 0 ? 0n : displacementBytes === 1 ? BigInt(random.between(-128, 127)) : BigInt(random.bits() | 0)
+  const mod = displacementBytes === 0 ? 0 : displacementBytes === 1 ? 1 : 2
+  let base = random.below(limit)
+  if (kind < 6) {
+    if (mod === 0 && (base & 7) === 5) base ^= 1
+    const sib = (base & 7) === 4 ? 0x24 : -1
+    return { ...none, mod, rm: base, sib, displacementBytes, displacement, base }
+  }
+  if (mod === 0 && (base & 7) === 5) base ^= 1
+  let index = random.below(limit)
+  if (index === 4 || index === base) index = (base + 1) % limit === 4 ? (base + 2) % limit : (base + 1) % limit
+  const scale = random.below(4)
+  return {
+    mod, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | (base & 7), displacementBytes, displacement, base, index, scale,
+    ripRelative: false,
+  } // prettier-ignore
+}
+
+function pushLittle(out: number[], value: bigint, bytes: number): void {
+  for (let i = 0; i < bytes; i++) out.push(Number((value >> BigInt(8 * i)) & 0xffn))
+}
+
+/** Whether the operand size needs 66 or REX.W. */
+function sizePrefixes(shape: Shape): { readonly operandSize: boolean; readonly w: boolean } {
+  const { row, width, bits } = shape
+  const several = row.widths.length > 1
+  if (!several) return { operandSize: false, w: false }
+  if (width === 64) return { operandSize: false, w: row.osize === 'rex' }
+  if (width === 16) return { operandSize: true, w: false }
+  return { operandSize: false, w: bits === 32 ? false : false }
+}
+
+/** `target` is the gva of the memory operand; `rip` the address of the instruction. */
+export function assemble(random: Random, shape: Shape, target: bigint, rip: number): Assembled {
+  const { row, bits } = shape
+  const encoding = encodingOf(row)
+  const vex = encoding.map >= 4
+  const long = bits === 64
+  const places = row.operands.map(placeOf)
+  const sizes = sizePrefixes(shape)
+
+  const regFixed = encoding.reg !== 0xff
+  let reg = regFixed ? firstOf(encoding.reg) : random.below(long ? 16 : 8)
+  if (places.includes('mm_r') || places.includes('sreg')) reg &= 7
+  let modrm: Modrm | undefined
+  if (encoding.modrm) modrm = shape.memory ? memoryForm(random, shape, target) : registerForm(random, encoding.rm, long)
+  if (modrm && modrm.mod === 3 && places.some((place) => /^mm(_m\d+)?$/.test(place))) modrm = { ...modrm, rm: modrm.rm & 7 }
+
+  const spread = encoding.lastOpcode - encoding.opcode
+  let opcodeRegister = -1
+  let opcode = encoding.opcode
+  if (spread > 0) {
+    const low = (encoding.opcode & 7) + random.below(spread + 1)
+    opcode = (encoding.opcode & ~7) | low
+    opcodeRegister = low | (long && random.chance(0.5) ? 8 : 0)
+  }
+
+  let w = sizes.w || (encoding.w === 2 && long)
+  if (encoding.w === 3 && row.widths.length === 1 && long && row.widths[0] === 0 && random.chance(0.1)) w = true
+  if (vex && row.widths.length > 1) w = shape.width === 64
+  if (encoding.w === 1) w = false
+
+  const head: number[] = []
+  const segmentPrefix = [-1, 0x26, 0x2e, 0x36, 0x3e][shape.segment] ?? -1
+  if (segmentPrefix >= 0) head.push(segmentPrefix)
+  if (shape.addressSize !== bits) head.push(0x67)
+  if (shape.lock) head.push(0xf0)
+  if (sizes.operandSize && !vex) head.push(0x66)
+  if (!vex) {
+    // only one class is accepted where a prefix is mandatory
+    if (encoding.prefixes === PREFIX_66 && !sizes.operandSize) head.push(0x66)
+    if (encoding.prefixes === PREFIX_F3) head.push(0xf3)
+    if (encoding.prefixes === PREFIX_F2) head.push(0xf2)
+    if (shape.repeat) head.push(shape.repeat)
+  }
+  // legacy prefixes come in any order
+  for (let i = head.length - 1; i > 0; i--) {
+    const j = random.below(i + 1)
+    const swapped = head[i] ?? 0
+    head[i] = head[j] ?? 0
+    head[j] = swapped
+  }
+
+  const baseHigh = modrm ? (modrm.mod === 3 ? modrm.rm >> 3 : modrm.base < 0 ? 0 : modrm.base >> 3) : opcodeRegister < 0 ? 0 : opcodeRegister >> 3
+  const indexHigh = modrm && modrm.index >= 0 ? modrm.index >> 3 : 0
+  const regHigh = regFixed ? 0 : reg >> 3
+  let b = baseHigh
+  if (encoding.b === 1) b = 0
+  if (encoding.b === 2) b = 1
+  let vvvv = 0
+  const out = [...head]
+  if (vex) {
+    if (places.some((place) => /^v(32|64|y)$/.test(place) || place === 'xmm_v')) vvvv = random.below(long ? 16 : 8)
+    const pp = encoding.prefixes === PREFIX_66 ? 1 : encoding.prefixes === PREFIX_F3 ? 2 : encoding.prefixes === PREFIX_F2 ? 3 : 0
+    const l = encoding.l === 2 ? 1 : 0
+    const tail = (w ? 0x80 : 0) | ((~vvvv & 15) << 3) | (l << 2) | pp
+    if (encoding.map === 4 && !indexHigh && !b && !w && random.chance(0.5)) {
+      out.push(0xc5, (regHigh ? 0 : 0x80) | (tail & 0x7f))
+    } else {
+      out.push(0xc4, (regHigh ? 0 : 0x80) | (indexHigh ? 0 : 0x40) | (b ? 0 : 0x20) | (encoding.map - 3), tail)
+    }
+  } else {
+    const wanted = (w ? 8 : 0) | (regHigh << 2) | (indexHigh << 1) | b
+    // a REX prefix that changes no bit still turns AH..BH into SPL..DIL
+    if (long && (wanted !== 0 || random.chance(0.2))) out.push(0x40 | wanted)
+    if (encoding.map >= 1) out.push(0x0f)
+    if (encoding.map === 2) out.push(0x38)
+    if (encoding.map === 3) out.push(0x3a)
+  }
+  out.push(opcode)
+  let ripFix = -1
+  if (modrm) {
+    out.push((modrm.mod << 6) | ((reg & 7) << 3) | (modrm.rm & 7))
+    if (modrm.sib >= 0) out.push(modrm.sib)
+    if (modrm.ripRelative) ripFix = out.length
+    pushLittle(out, modrm.displacement, modrm.displacementBytes)
+  }
+  for (const { bytes, value } of shape.immediates) pushLittle(out, value, bytes)
+  if (ripFix >= 0) {
+    const relative = BigInt.asIntN(32, target - BigInt(rip + out.length))
+    const fixed: number[] = []
+    pushLittle(fixed, relative, 4)
+    for (let i = 0; i < 4; i++) out[ripFix + i] = fixed[i] ?? 0
+  }
+  return {
+    bytes: Uint8Array.from(out),
+    base: modrm?.base ?? -1,
+    index: modrm?.index ?? -1,
+    scale: modrm?.scale ?? 0,
+    displacement: modrm?.displacement ?? 0n,
+    reg: reg | 0,
+    rm: modrm && modrm.mod === 3 ? modrm.rm : -1,
+    vvvv,
+    opcodeRegister,
+  }
+}

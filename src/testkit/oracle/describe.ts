@@ -1,0 +1,114 @@
+/**
+ * What a case did, as one line of text: the exception if any, then everything that changed. Two executors agree when
+ * their lines are equal. What the architecture leaves undefined is left out, the same way on both sides.
+ *
+ *   int3 +3 rax=5 fl=cz-o mem[12]=0a0b          ran to the INT3 behind it
+ *   #PF 6 20002000 +0                            faulted: error code, CR2, distance of RIP from the instruction
+ */
+import type { Row } from '#isa/row.ts'
+import type { Case } from './generate.ts'
+import * as at from './layout.ts'
+
+const GPR = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15']
+const VECTORS: Readonly<Record<number, string>> = { 0: '#DE', 1: '#DB', 3: 'int3', 4: '#OF', 5: '#BR', 6: '#UD', 7: '#NM', 10: '#TS', 11: '#NP', 12: '#SS', 13: '#GP', 14: '#PF', 16: '#MF', 17: '#AC', 19: '#XM', 256: 'timeout' } // prettier-ignore
+const FLAG_BITS: Readonly<Record<string, number>> = { cf: 0, pf: 2, af: 4, zf: 6, sf: 7, df: 10, of: 11, nt: 14, ac: 18, id: 21 }
+const HAS_ERROR = new Set([10, 11, 12, 13, 14, 17])
+
+/** Flags to leave out: the row's undefined column, narrowed by rules that depend on the operands. */
+function undefinedFlags(row: Row, request: DataView): number {
+  let names: readonly string[] = row.flags.u
+  const shift = /^(rol|ror|rcl|rcr|shl|shr|sar|sal|shld|shrd)$/.test(row.mnemonic)
+  if (shift && shiftCount(row, request) === 1 && row.mnemonic !== 'shld' && row.mnemonic !== 'shrd') names = names.filter((name) => name !== 'of')
+  return names.reduce((mask, name) => mask | (1 << (FLAG_BITS[name] ?? 31)), 0)
+}
+
+function shiftCount(row: Row, request: DataView): number {
+  const last = row.operands.at(-1) ?? ''
+  if (last.endsWith(':one')) return 1
+  if (last.endsWith(':cl')) return request.getUint8(at.STATE_GPR + 8)
+  return -1
+}
+
+/** Registers and memory that the manual leaves open. */
+function isUndefined(c: Case, request: DataView): boolean {
+  const { row } = c
+  if (row.mnemonic === 'shld' || row.mnemonic === 'shrd') {
+    const immediate = request.getUint8(at.REQUEST_CODE + c.length - 1)
+    const count = (row.id.endsWith('_cl') ? request.getUint8(at.STATE_GPR + 8) : immediate) & (c.width === 64 ? 63 : 31)
+    return count > c.width
+  }
+  return false
+}
+
+function hexBytes(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+}
+
+/** Runs of changed bytes, joined over gaps below four bytes. */
+function changedMemory(request: Uint8Array, result: Uint8Array, parts: string[]): void {
+  const end = at.STATE_WINDOW + at.WINDOW_BYTES
+  for (let i = at.STATE_WINDOW; i < end; i++) {
+    if (request[i] === result[i]) continue
+    let last = i
+    for (let j = i + 1; j < end && j - last < 5; j++) if (request[j] !== result[j]) last = j
+    parts.push(`mem[${i - at.STATE_WINDOW}]=${hexBytes(result.subarray(i, last + 1))}`)
+    i = last
+  }
+}
+
+const toView = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+function changedFloat(request: DataView, result: DataView, parts: string[]): void {
+  const fx = at.STATE_FX
+  const word = (view: DataView, offset: number): number => view.getUint16(fx + offset, true)
+  for (const [name, offset] of [['cw', at.FX_CW], ['sw', at.FX_SW]] as const) {
+    if (word(request, offset) !== word(result, offset)) parts.push(`${name}=${word(result, offset).toString(16)}`)
+  }
+  const tag = result.getUint8(fx + at.FX_TAG)
+  if (tag !== request.getUint8(fx + at.FX_TAG)) parts.push(`tag=${tag.toString(16)}`)
+  const mxcsr = result.getUint32(fx + at.FX_MXCSR, true)
+  if (mxcsr !== request.getUint32(fx + at.FX_MXCSR, true)) parts.push(`mxcsr=${mxcsr.toString(16)}`)
+  // by physical register, so that a push or pop shows only what it wrote
+  const topBefore = (word(request, at.FX_SW) >> 11) & 7
+  const topAfter = (word(result, at.FX_SW) >> 11) & 7
+  for (let physical = 0; physical < 8; physical++) {
+    const before = fx + at.FX_ST + 16 * ((physical - topBefore) & 7)
+    const after = fx + at.FX_ST + 16 * ((physical - topAfter) & 7)
+    const significand = result.getBigUint64(after, true)
+    const exponent = result.getUint16(after + 8, true)
+    if (significand === request.getBigUint64(before, true) && exponent === request.getUint16(before + 8, true)) continue
+    parts.push(`r${physical}=${exponent.toString(16)}:${significand.toString(16)}`)
+  }
+  for (let i = 0; i < 16; i++) {
+    const offset = fx + at.FX_XMM + 16 * i
+    const low = result.getBigUint64(offset, true)
+    const high = result.getBigUint64(offset + 8, true)
+    if (low === request.getBigUint64(offset, true) && high === request.getBigUint64(offset + 8, true)) continue
+    parts.push(`xmm${i}=${high.toString(16)}:${low.toString(16)}`)
+  }
+}
+
+/** One line; result as RESULT_BYTES of layout.ts. */
+export function describe(c: Case, result: Uint8Array): string {
+  const before = toView(c.request)
+  const after = toView(result)
+  const vector = after.getUint32(at.RESULT_VECTOR, true)
+  const parts: string[] = [VECTORS[vector] ?? `#${vector}`]
+  if (HAS_ERROR.has(vector)) parts.push(after.getUint32(at.RESULT_ERROR, true).toString(16))
+  if (vector === 14) parts.push(after.getBigUint64(at.RESULT_ADDRESS, true).toString(16))
+  const rip = after.getBigUint64(at.STATE_RIP, true) - BigInt(at.CODE_GVA + before.getUint32(at.REQUEST_OFFSET, true))
+  parts.push(rip < 0n ? rip.toString(16) : `+${rip.toString(16)}`)
+  if (isUndefined(c, before)) return `${parts.join(' ')} undefined`
+  for (let i = 0; i < 16; i++) {
+    const value = after.getBigUint64(at.STATE_GPR + 8 * i, true)
+    if (value !== before.getBigUint64(at.STATE_GPR + 8 * i, true)) parts.push(`${GPR[i]}=${value.toString(16)}`)
+  }
+  // a fault leaves the flags alone even where success would leave them undefined
+  const ignored = vector === 3 || vector === 1 ? undefinedFlags(c.row, before) : 0
+  const changed = Number(after.getBigUint64(at.STATE_RFLAGS, true) ^ before.getBigUint64(at.STATE_RFLAGS, true)) & ~ignored
+  const flags = Object.entries(FLAG_BITS).filter(([, bit]) => (changed >> bit) & 1)
+  if (flags.length > 0) parts.push(`fl^${flags.map(([name]) => name).join(',')}`)
+  changedFloat(before, after, parts)
+  changedMemory(c.request, result, parts)
+  return parts.join(' ')
+}

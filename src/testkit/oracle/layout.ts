@@ -1,0 +1,44 @@
+/** Cases and results as oracle.c lays them out; offsets in bytes. */
+export const STATE_GPR = 0 // 16 x u64
+export const STATE_RIP = 128
+export const STATE_RFLAGS = 136
+export const STATE_FX = 144 // FXSAVE64 image
+export const STATE_WINDOW = 656
+export const STATE_BYTES = 1424
+
+export const REQUEST_CODE = 1424 // 16 bytes
+export const REQUEST_OFFSET = 1440 // u32
+export const REQUEST_BITS = 1444 // u32
+export const REQUEST_BYTES = 1448
+
+export const RESULT_VECTOR = 1424
+export const RESULT_ERROR = 1428
+export const RESULT_ADDRESS = 1432
+export const RESULT_BYTES = 1440
+
+export const CODE_GVA = 0x1000_0000
+export const DATA_GVA = 0x2000_0000
+export const DATA_BYTES = 0x2000
+export const READ_ONLY_GVA = 0x3000_0000
+export const WINDOW_A = DATA_GVA + 0x0f00
+export const WINDOW_A_BYTES = 512
+export const WINDOW_B = DATA_GVA + 0x1f00
+export const WINDOW_B_BYTES = 256
+export const WINDOW_BYTES = WINDOW_A_BYTES + WINDOW_B_BYTES
+
+/** Offset in the window bytes of a gva, or -1. */
+export function windowOffset(gva: number): number {
+  if (gva >= WINDOW_A && gva < WINDOW_A + WINDOW_A_BYTES) return gva - WINDOW_A
+  if (gva >= WINDOW_B && gva < WINDOW_B + WINDOW_B_BYTES) return gva - WINDOW_B + WINDOW_A_BYTES
+  return -1
+}
+
+export const VECTOR_TIMEOUT = 256
+
+// FXSAVE image (SDM Vol. 1, 10.5.1)
+export const FX_CW = 0
+export const FX_SW = 2
+export const FX_TAG = 4 // abridged
+export const FX_MXCSR = 24
+export const FX_ST = 32 // ST(0)..ST(7), 16 bytes each
+export const FX_XMM = 160

@@ -1,0 +1,91 @@
+/** Operand values worth trying: boundaries of every width and every class of floating-point number. */
+import type { Random } from './random.ts'
+
+const BOUNDARIES = [
+  0n, 1n, 2n, 0x7fn, 0x80n, 0x81n, 0xffn, 0x7fffn, 0x8000n, 0xffffn, 0x7fff_ffffn, 0x8000_0000n, 0xffff_ffffn, 0x1_0000_0000n,
+  0x7fff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0xffff_ffff_ffff_ffffn, 0xffff_ffff_8000_0000n, 0xffff_ffff_ffff_ff80n,
+]
+
+export function integer(random: Random): bigint {
+  const kind = random.below(8)
+  if (kind < 2) return random.pick(BOUNDARIES)
+  if (kind === 2) return BigInt(random.below(32))
+  if (kind === 3) return 1n << BigInt(random.below(64))
+  if (kind === 4) return BigInt.asUintN(64, -BigInt(random.below(300)))
+  if (kind === 5) return BigInt(random.bits())
+  return random.u64()
+}
+
+const F32 = [0, 0x3f80_0000, 0x4000_0000, 0x7f80_0000, 0x7fc0_0000, 0x7fc1_2345, 0x7f81_2345, 1, 0x007f_ffff, 0x0080_0000, 0x7f7f_ffff,
+  0x4b00_0000, 0x4f00_0000, 0x4eff_ffff, 0x5f00_0000, 0x3f00_0000, 0x3f7f_ffff, 0x4b00_0001, 0x0040_0000] // prettier-ignore
+
+export function float32(random: Random): number {
+  const sign = random.chance(0.4) ? 0x8000_0000 : 0
+  const kind = random.below(6)
+  if (kind < 2) return (random.pick(F32) | sign) >>> 0
+  if (kind === 2) return random.bits()
+  if (kind === 3) return (sign | (random.between(118, 140) << 23) | (random.bits() & 0x7f_ffff)) >>> 0
+  if (kind === 4) return (sign | (random.between(120, 136) << 23) | (random.below(8) << 20)) >>> 0
+  return (sign | (random.between(0, 3) << 23) | (random.bits() & 0x7f_ffff)) >>> 0
+}
+
+const F64 = [
+  0n, 0x3ff0_0000_0000_0000n, 0x4000_0000_0000_0000n, 0x7ff0_0000_0000_0000n, 0x7ff8_0000_0000_0000n, 0x7ff8_0000_1234_5678n,
+  0x7ff0_0000_1234_5678n, 1n, 0x000f_ffff_ffff_ffffn, 0x0010_0000_0000_0000n, 0x7fef_ffff_ffff_ffffn, 0x41df_ffff_ffc0_0000n,
+  0x41e0_0000_0000_0000n, 0x43e0_0000_0000_0000n, 0x3fe0_0000_0000_0000n, 0x3fef_ffff_ffff_ffffn, 0x4330_0000_0000_0001n,
+  0x36a0_0000_0000_0000n, 0x3810_0000_0000_0000n, 0x47ef_ffff_e000_0000n, 0x3690_0000_0000_0000n,
+]
+
+export function float64(random: Random): bigint {
+  const sign = random.chance(0.4) ? 1n << 63n : 0n
+  const kind = random.below(6)
+  if (kind < 2) return random.pick(F64) | sign
+  if (kind === 2) return random.u64()
+  const fraction = random.u64() & 0xf_ffff_ffff_ffffn
+  if (kind === 3) return sign | (BigInt(random.between(1010, 1040)) << 52n) | fraction
+  if (kind === 4) return sign | (BigInt(random.between(1016, 1030)) << 52n) | (BigInt(random.below(16)) << 48n)
+  return sign | (BigInt(random.between(0, 3)) << 52n) | fraction
+}
+
+const F80: readonly (readonly [bigint, number])[] = [
+  [0n, 0], [1n << 63n, 16383], [1n << 63n, 32767], [3n << 62n, 32767], [(3n << 62n) | 12345n, 32767], [(1n << 63n) | 12345n, 32767],
+  [1n, 0], [(1n << 63n) - 1n, 0], [1n << 63n, 0], [1n << 63n, 1], [~0n, 32766], [0xc90f_daa2_2168_c235n, 16384], [1n << 62n, 16383],
+  [1n << 63n, 16446], [1n << 63n, 16414], [0n, 16383], [~0n, 16382], [1n << 63n, 16382], [~0n, 16445],
+] // prettier-ignore
+
+/** Significand, and sign with exponent. */
+export function float80(random: Random): readonly [bigint, number] {
+  const sign = random.chance(0.4) ? 0x8000 : 0
+  const kind = random.below(8)
+  if (kind < 2) {
+    const [significand, exponent] = random.pick(F80)
+    return [BigInt.asUintN(64, significand), exponent | sign]
+  }
+  if (kind === 2) return [random.u64(), random.bits() & 0xffff]
+  if (kind === 3) return [random.u64(), 0xffff] // what MMX leaves
+  if (kind === 4) return [(1n << 63n) | (BigInt(random.below(256)) << 55n), sign | random.between(16380, 16390)]
+  const exponent = kind === 5 ? random.between(16300, 16460) : kind === 6 ? random.between(16383, 16400) : random.between(1, 40)
+  return [random.u64() | (1n << 63n), sign | exponent]
+}
+
+/** 16 bytes of one kind of lane. */
+export function vector(random: Random, floats: boolean): readonly [bigint, bigint] {
+  const lane = (): bigint => {
+    const kind = random.below(floats ? 4 : 8)
+    if (kind < 2) return BigInt(float32(random)) | (BigInt(float32(random)) << 32n)
+    if (kind < 4) return float64(random)
+    if (kind === 4) return random.u64()
+    if (kind === 5) {
+      let all = 0n
+      for (let i = 0; i < 8; i++) all = (all << 8n) | BigInt(random.pick([0, 1, 0x7f, 0x80, 0xff, random.below(256)]))
+      return all
+    }
+    if (kind === 6) {
+      let all = 0n
+      for (let i = 0; i < 4; i++) all = (all << 16n) | BigInt(random.pick([0, 1, 0x7fff, 0x8000, 0xffff, random.below(65536)]))
+      return all
+    }
+    return integer(random)
+  }
+  return [lane(), lane()]
+}
