@@ -27,7 +27,7 @@ export function guestsPlugin(): Plugin {
     configurePreviewServer(server) {
       server.middlewares.use('/guests', guestFiles(GUESTS_DIR))
     },
-    closeBundle() {
+    writeBundle() {
       const wanted = (process.env['WEBKVM_GUESTS'] ?? 'default').split(',').filter((name) => name !== '')
       const guests = wanted.filter((name) => existsSync(path.join(GUESTS_DIR, name, 'manifest.json')))
       const target = path.join(outDir, 'guests')
