@@ -55,7 +55,7 @@ import {
   PTE_XD,
   VECTOR_RETRY,
 } from './arch.ts'
-import { code_write } from './code-cache.ts'
+import { code_store } from './code-cache.ts'
 import { misaligned, watch } from './debug.ts'
 import { a20, frame_touch, frame_unprotect } from './frames.ts'
 import { mmio_read, mmio_write } from './io.ts'
@@ -73,7 +73,7 @@ export const PAGE_DROP: u32 = 3
 
 export let page_kind: u32 = PAGE_RAM
 export let page_gpa: u64 = 0
-/** The page just resolved for writing holds decoded code: code_write(page_gfn) after the write. */
+/** The page just resolved for writing holds decoded code: written() after the write. */
 export let page_code: bool = false
 export let page_gfn: u32 = 0
 /** Segment of the access, to choose #SS or #GP for a non-canonical address. */
@@ -232,11 +232,11 @@ export function lin_copy_out(lin: u64, from: usize, count: u32, acc: u32): bool 
     if (page_kind == PAGE_FAULT) return false
     if (rest) memory.copy(rest, from + first, count - first)
     else if (page_kind == PAGE_MMIO) device_store(page_gpa, from + first, count - first)
-    if (page_code) code_write(page_gfn)
+    if (page_code) code_store(page_gfn, 0, count - first - 1)
   }
   if (host) memory.copy(host, from, first)
   else if (kind == PAGE_MMIO) device_store(gpa, from, first)
-  if (code) code_write(gfn)
+  if (code) code_store(gfn, <u32>lin & 0xfff, (<u32>lin & 0xfff) + first - 1)
   return true
 }
 
@@ -249,6 +249,13 @@ export function lin_probe(lin: u64, count: u32, acc: u32): bool {
     if (page_kind == PAGE_FAULT) return false
   }
   return true
+}
+
+/** After a write that page() resolved, within the page: decoded code of the bytes is dropped. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+function written(lin: u64, bytes: u32): void {
+  if (page_code) code_store(page_gfn, <u32>lin & 0xfff, (<u32>lin & 0xfff) + bytes - 1)
 }
 
 /** Second half of CPU_BOUNCE: values that cross a page or come from a device pass through it. */
@@ -276,7 +283,7 @@ export function lin_store<T>(lin: u64, value: T, acc: u32): void {
     const host = page(lin, acc | ACC_WRITE)
     if (host) {
       store<T>(host, value)
-      if (page_code) code_write(page_gfn)
+      written(lin, sizeof<T>())
     } else if (page_kind == PAGE_MMIO) mmio_write(page_gpa, sizeof<T>(), <u64>value)
     return
   }
@@ -289,7 +296,7 @@ export function lin_or8(lin: u64, bits: u8): void {
   const host = page(lin, ACC_WRITE | ACC_IMPLICIT)
   if (!host) return
   atomic.or<u8>(host, bits)
-  if (page_code) code_write(page_gfn)
+  written(lin, 1)
 }
 
 /** As lin_or8, clears the other bits. */
@@ -297,7 +304,7 @@ export function lin_and8(lin: u64, bits: u8): void {
   const host = page(lin, ACC_WRITE | ACC_IMPLICIT)
   if (!host) return
   atomic.and<u8>(host, bits)
-  if (page_code) code_write(page_gfn)
+  written(lin, 1)
 }
 
 // --- accesses of instructions ------------------------------------------------------------------------------------
@@ -368,7 +375,7 @@ export function mem_probe(gva: u64, bytes: u32, write: u32, seg: u32): void {
 
 // Read-modify-write in progress: what mem_rmw_end() has to do.
 const RMW_DIRECT: u32 = 0 // the frame itself
-const RMW_CODE: u32 = 1 // the frame itself, then code_write
+const RMW_CODE: u32 = 1 // the frame itself, then code_store()
 const RMW_COPY: u32 = 2 // through the bounce buffer
 const RMW_SPLIT: u32 = 4 // with the split lock held
 const RMW_WORD: u32 = 8 // compare-and-swap of the aligned word around it
@@ -389,6 +396,8 @@ export function mem_rmw_begin(gva: u64, bytesAndLock: u32, seg: u32): u32 {
   const bytes = bytesAndLock & 0xff
   const locked = (bytesAndLock & 0x100) != 0
   rmwKind = RMW_DIRECT
+  rmwLin = gva
+  rmwBytes = bytes
   store<u32>(cpu, 0, CPU_RMW_ADDR)
   if (!permit(gva, bytes, seg, true)) return 0
   const acc = own_access() | ACC_WRITE
@@ -408,8 +417,6 @@ export function mem_rmw_begin(gva: u64, bytesAndLock: u32, seg: u32): u32 {
         rmwKind |= RMW_WORD
         rmwWord = host & ~7
         rmwOld = atomic.load<u64>(rmwWord)
-        rmwBytes = bytes
-        rmwLin = gva
         store<u64>(bounce, rmwOld >> ((<u64>offset & 7) << 3))
         store<u32>(cpu, rmwKind, CPU_RMW_ADDR)
         return bounce
@@ -423,8 +430,6 @@ export function mem_rmw_begin(gva: u64, bytesAndLock: u32, seg: u32): u32 {
     rmwKind |= RMW_SPLIT
     lock(vm + VM_LOCK_SPLIT)
   }
-  rmwLin = gva
-  rmwBytes = bytes
   if (!lin_copy_in(gva, bounce, bytes, own_access())) {
     if (locked) unlock(vm + VM_LOCK_SPLIT)
     return 0
@@ -450,7 +455,7 @@ export function mem_rmw_end(): void {
     lin_copy_out(rmwLin, bounce, rmwBytes, own_access())
     if (kind & RMW_SPLIT) unlock(vm + VM_LOCK_SPLIT)
   }
-  if (kind & RMW_CODE) code_write(rmwGfn)
+  if (kind & RMW_CODE) code_store(rmwGfn, <u32>rmwLin & 0xfff, (<u32>rmwLin & 0xfff) + rmwBytes - 1)
 }
 
 // --- execution ------------------------------------------------------------------------------------------------------
