@@ -47,10 +47,10 @@ export const moveRows = defineRows({
   xchg_r8_rAXv:   row('xchg', 'REX.B1 90', ['rw:ov', 'rw:rAXv'], NO_FLAGS),
   bswap_oy:       row('bswap', '0F C8+r', ['rw:oy'], NO_FLAGS),
   lea_rv_m:       row('lea', '8D /r', ['w:rv', 'n:m'], NO_FLAGS),
-  xlat:           row('xlatb', 'D7', ['r:mbx'], NO_FLAGS, { widths: [8], cite: 'SDM Vol. 2, XLAT/XLATB' }),
+  xlat:           row('xlat', 'D7', ['r:mbx'], NO_FLAGS, { widths: [8], cite: 'SDM Vol. 2, XLAT/XLATB' }),
 
-  cbw:            row('cbw', '98', ['rw:rAXv'], NO_FLAGS, { cite: 'SDM Vol. 2, CBW/CWDE/CDQE' }),
-  cwd:            row('cwd', '99', ['r:rAXv'], NO_FLAGS, { cite: 'SDM Vol. 2, CWD/CDQ/CQO' }),
+  cbw:            row('cbw', '98', [], NO_FLAGS, { widths: [16, 32, 64], cite: 'SDM Vol. 2, CBW/CWDE/CDQE' }),
+  cwd:            row('cwd', '99', [], NO_FLAGS, { widths: [16, 32, 64], cite: 'SDM Vol. 2, CWD/CDQ/CQO' }),
 
   push_ov:        row('push', '50+r', ['r:ov'], NO_FLAGS, { osize: d64 }),
   push_rmv:       row('push', 'FF /6', ['r:rmv'], NO_FLAGS, { osize: d64 }),
