@@ -202,6 +202,44 @@ add('fscale.small', [0xd9, 0xfd], (r, c) => {
   setSt(c, 1, (BigInt(r.below(2)) << 79n) | (field << 64n) | (1n << 63n) | (r.u64() >> 1n))
 }, (m) => m.call('x87_fscale'))
 
+// transcendental: arguments in their ranges, some at large
+function near(r: Random, low: number, high: number): bigint {
+  const field = BigInt(16383 + low + r.below(high - low + 1))
+  return (BigInt(r.below(2)) << 79n) | (field << 64n) | (1n << 63n) | (r.u64() & ((1n << 63n) - 1n) & ~((1n << BigInt(r.below(64))) - 1n))
+}
+const fillAngle: Filler = (r, c) => {
+  fillStack(r, c)
+  if (r.below(4)) setSt(c, 0, near(r, -20, r.below(3) ? 4 : 62))
+}
+const fillUnit: Filler = (r, c) => {
+  fillStack(r, c)
+  if (r.below(4)) setSt(c, 0, near(r, -20, -1))
+}
+const fillPair: Filler = (r, c) => {
+  fillStack(r, c)
+  if (r.below(4) === 0) return
+  setSt(c, 0, near(r, -8, 8))
+  setSt(c, 1, near(r, -8, 8))
+}
+const fillLog: Filler = (r, c) => {
+  fillStack(r, c)
+  if (r.below(4) === 0) return
+  setSt(c, 0, (r.below(2) ? near(r, -2, 1) : near(r, -16000, 16000)) & ((1n << 79n) - 1n))
+  setSt(c, 1, near(r, -8, 8))
+}
+const fillLogPlusOne: Filler = (r, c) => {
+  fillStack(r, c)
+  if (r.below(4) === 0) return
+  setSt(c, 0, near(r, -20, -3))
+  setSt(c, 1, near(r, -8, 8))
+}
+for (const [name, opcode, fill] of [
+  ['f2xm1', 0xf0, fillUnit], ['fyl2x', 0xf1, fillLog], ['fptan', 0xf2, fillAngle], ['fpatan', 0xf3, fillPair],
+  ['fyl2xp1', 0xf9, fillLogPlusOne], ['fsincos', 0xfb, fillAngle], ['fsin', 0xfe, fillAngle], ['fcos', 0xff, fillAngle],
+] as const) {
+  add(name, [0xd9, opcode], fill, (m) => m.call(`x87_${name}`))
+}
+
 // control
 add('fldcw', [0xd9, 0x2a], fillInt, (m) => m.call('x87_fldcw', f32(m) & 0xffff))
 list.push(

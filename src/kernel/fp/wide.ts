@@ -97,6 +97,11 @@ export function add128(hi: u64, lo: u64, hi2: u64, lo2: u64): bool {
   return out || wHi < carry
 }
 
+export function set128(hi: u64, lo: u64): void {
+  wHi = hi
+  wLo = lo
+}
+
 /** (wHi, wLo) = (hi, lo) - (hi2, lo2) modulo 2^128. */
 export function sub128(hi: u64, lo: u64, hi2: u64, lo2: u64): void {
   wLo = lo - lo2
