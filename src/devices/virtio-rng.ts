@@ -30,6 +30,7 @@ export const virtioRng = virtioPci(
           for (let chain = ports.pop(REQUEST_QUEUE); chain !== undefined; chain = ports.pop(REQUEST_QUEUE)) {
             if (chain.writableBytes === 0) return ports.fail('an entropy buffer has no room for a byte')
             const random = new Uint8Array(Math.min(chain.writableBytes, MAX_BYTES))
+            // oxlint-disable-next-line unicorn/no-array-fill-with-reference-type -- it is no array
             ports.entropy.fill(random)
             ports.push(REQUEST_QUEUE, chain, chain.writeAt(0, random))
           }

@@ -79,7 +79,7 @@ export function configSchema<Config>(fields: ConfigFields<Config>): ConfigSchema
         if (!field.accepts(value)) {
           throw new ConfigError(`${owner}: option "${key}" wants ${field.wants}, not ${JSON.stringify(value)}`)
         }
-        config[key] = value as Config[typeof key]
+        config[key] = value
       }
       return config
     },

@@ -49,29 +49,6 @@ export function registerBlock<const Specs extends Readonly<Record<string, Regist
     for (const name of Object.keys(specs) as Name[]) values[name] = (specs[name] as RegisterSpec).reset
   }
 
-  /** Calls visit(name, offset in the register, bytes, offset in the access) for each register touched. */
-  function forEach(
-    at: number,
-    bytes: number,
-    visit: (name: Name, from: number, length: number, shift: number) => void,
-  ): boolean {
-    let found = false
-    for (let done = 0; done < bytes; ) {
-      const name = owners[at + done]
-      if (name === undefined) {
-        done++
-        continue
-      }
-      const spec = specs[name] as RegisterSpec
-      const from = at + done - spec.at
-      const length = Math.min(spec.bytes - from, bytes - done)
-      visit(name, from, length, done)
-      found = true
-      done += length
-    }
-    return found
-  }
-
   return {
     specs,
     create() {
@@ -82,7 +59,7 @@ export function registerBlock<const Specs extends Readonly<Record<string, Regist
     reset,
     read(values, at, bytes) {
       let result = allOnes(bytes)
-      const found = forEach(at, bytes, (name, from, length, shift) => {
+      const found = visitRegisters(owners, specs, at, bytes, (name, from, length, shift) => {
         const { access } = specs[name] as RegisterSpec
         const value = access === 'wo' ? 0 : values[name]
         result = insertBytes(result, shift, length, extractBytes(value, from, length))
@@ -92,7 +69,7 @@ export function registerBlock<const Specs extends Readonly<Record<string, Regist
     },
     write(values, at, bytes, value) {
       let first: Name | undefined
-      forEach(at, bytes, (name, from, length, shift) => {
+      visitRegisters(owners, specs, at, bytes, (name, from, length, shift) => {
         first ??= name
         const spec = specs[name] as RegisterSpec
         const piece = extractBytes(value, shift, length)
@@ -105,4 +82,28 @@ export function registerBlock<const Specs extends Readonly<Record<string, Regist
       return first
     },
   }
+}
+
+/** Calls visit(name, offset in the register, bytes, offset in the access) for each register touched. */
+function visitRegisters<Name extends string>(
+  owners: readonly (Name | undefined)[],
+  specs: Readonly<Record<Name, RegisterSpec>>,
+  at: number,
+  bytes: number,
+  visit: (name: Name, from: number, length: number, shift: number) => void,
+): boolean {
+  let found = false
+  for (let done = 0; done < bytes; ) {
+    const name = owners[at + done]
+    if (name === undefined) {
+      done++
+      continue
+    }
+    const from = at + done - specs[name].at
+    const length = Math.min(specs[name].bytes - from, bytes - done)
+    visit(name, from, length, done)
+    found = true
+    done += length
+  }
+  return found
 }

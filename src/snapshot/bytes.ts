@@ -29,19 +29,24 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
-    this.#view.setUint8(this.#room(1), value)
+    const at = this.#room(1) // first: it may replace the view
+    this.#view.setUint8(at, value)
   }
   u16(value: number): void {
-    this.#view.setUint16(this.#room(2), value, true)
+    const at = this.#room(2) // first: it may replace the view
+    this.#view.setUint16(at, value, true)
   }
   u32(value: number): void {
-    this.#view.setUint32(this.#room(4), value, true)
+    const at = this.#room(4) // first: it may replace the view
+    this.#view.setUint32(at, value, true)
   }
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#room(8), value, true)
+    const at = this.#room(8) // first: it may replace the view
+    this.#view.setBigUint64(at, value, true)
   }
   f64(value: number): void {
-    this.#view.setFloat64(this.#room(8), value, true)
+    const at = this.#room(8) // first: it may replace the view
+    this.#view.setFloat64(at, value, true)
   }
   raw(bytes: Uint8Array): void {
     const at = this.#room(bytes.length)
@@ -100,7 +105,7 @@ export class ByteReader {
   }
   raw(length: number): Uint8Array<ArrayBuffer> {
     const at = this.#take(length)
-    return this.#bytes.slice(at, at + length) as Uint8Array<ArrayBuffer>
+    return this.#bytes.slice(at, at + length)
   }
   block(): Uint8Array<ArrayBuffer> {
     return this.raw(this.u32())
