@@ -38,7 +38,7 @@ const ALLOWED = {
   monitor: ['abi', 'base', 'hub', 'isa', 'machine', 'snapshot'],
   // The adapters implement ports that the areas below declare; none of those knows an adapter.
   host: ['abi', 'base', 'devices', 'engine', 'firmware', 'hub', 'machine', 'memory', 'virtio', 'wasm'],
-  index: ['abi', 'base', 'devices', 'host', 'hub', 'machine', 'monitor', 'snapshot', 'virtio'],
+  index: ['abi', 'base', 'devices', 'firmware', 'host', 'hub', 'machine', 'monitor', 'snapshot', 'virtio'],
   ui: ['base', 'host', 'index', 'machine', 'monitor'],
   cli: [
     'abi',
@@ -55,8 +55,23 @@ const ALLOWED = {
     'snapshot',
   ],
   workers: ['abi', 'base', 'engine', 'host', 'machine', 'memory', 'wasm'],
-  testkit: ['abi', 'base', 'engine', 'host', 'hub', 'index', 'isa', 'machine', 'memory', 'virtio', 'wasm'],
-  e2e: ['abi', 'base', 'cli', 'host', 'index', 'machine', 'monitor', 'testkit'],
+  testkit: [
+    'abi',
+    'base',
+    'devices',
+    'engine',
+    'firmware',
+    'host',
+    'hub',
+    'index',
+    'isa',
+    'machine',
+    'memory',
+    'snapshot',
+    'virtio',
+    'wasm',
+  ],
+  e2e: ['abi', 'base', 'cli', 'host', 'index', 'isa', 'machine', 'monitor', 'testkit'],
 }
 
 /** npm packages by the areas that may use them; a package not listed may be used nowhere in src. */
@@ -69,18 +84,18 @@ const PACKAGES = {
   citty: ['cli'],
   ws: ['cli', 'host'],
   vite: ['cli'],
-  'playwright-core': ['cli', 'testkit', 'e2e'],
+  'playwright-core': ['index', 'testkit'],
 }
 
 const NODE_FILES =
-  /^(?:src\/(?:host\/node|cli|testkit)\/|e2e\/|src\/.*\/build\/|src\/kernel\/.*testing|.*\.config\.ts$)/u
+  /^(?:src\/(?:host\/node|cli|testkit)\/|src\/(?:node|playwright)\.ts$|e2e\/|src\/.*\/build\/|src\/kernel\/.*testing|.*\.config\.ts$)/u
 const TEST_FILES = /(?:\.test|\.e2e)\.ts$|(?:^|\/)testing-[^/]*\.ts$/u
 
-/** @param {string} file relative to the repository */
+/** The files of src itself are the public API, area `index`. @param {string} file relative to the repository */
 function areaOf(file) {
   const parts = file.split('/')
   if (parts[0] !== 'src') return parts.length > 1 ? parts[0] : undefined
-  return parts.length === 2 ? path.basename(parts[1] ?? '', '.ts') : parts[1]
+  return parts.length === 2 ? 'index' : parts[1]
 }
 
 /**
