@@ -89,7 +89,7 @@ const PACKAGES = {
 
 const NODE_FILES =
   /^(?:src\/(?:host\/node|cli|testkit)\/|src\/(?:node|playwright)\.ts$|e2e\/|src\/.*\/build\/|src\/kernel\/.*testing|.*\.config\.ts$)/u
-const TEST_FILES = /(?:\.test|\.e2e)\.ts$|(?:^|\/)testing-[^/]*\.ts$/u
+const TEST_FILES = /(?:\.test|\.e2e)\.ts$|\/testing-[^/]*\.ts$|\/testing\//u
 
 /** The files of src itself are the public API, area `index`. @param {string} file relative to the repository */
 function areaOf(file) {
