@@ -38,7 +38,7 @@ export const LAPIC_ESR_PENDING = 0x2408 // u32 errors since the last write of ES
 export const LAPIC_PV_EOI = 0x240c // u32 1: the guest may finish the interrupt in service by clearing its PV EOI bit
 export const LAPIC_TIMER_EXPIRES = 0x2410 // f64 guest ns, Infinity = not running
 export const LAPIC_TIMER_PERIOD = 0x2418 // f64 ns, 0 = one-shot
-export const LAPIC_PV_PREEMPTED = 0x2420 // u32 1: the steal-time page says "preempted"
+export const LAPIC_EXTINT = 0x2424 // u32 1: an ExtINT message came, the next INTA cycle is this processor's
 export const LAPIC_STATE_END = 0x2428
 
 export const LAPIC_GPA = 0xfee0_0000

@@ -85,12 +85,12 @@ export function hub_ring(): void {
   else atomic.notify(vm + VM_HUB_DOORBELL, -1)
 }
 
-function leave_guest(): void {
+export function leave_guest(): void {
   atomic.store<u32>(cpu + CPU_IN_GUEST, 0)
 }
 
 /** Whoever asked for a flush while we were out did not wait for it: do it before the next access. */
-function reenter_guest(): void {
+export function reenter_guest(): void {
   atomic.store<u32>(cpu + CPU_IN_GUEST, 1)
   if ((atomic.load<u32>(cpu + CPU_REQ) & REQ_TLB) == 0) return
   atomic.and<u32>(cpu + CPU_REQ, ~REQ_TLB)

@@ -25,7 +25,7 @@ export function irq_pending(): bool {
 export function irq_ack(): i32 {
   if (load<u32>(cpu, LAPIC_PV_EOI)) pv_eoi_sync()
   let vector: i32 = -1
-  if (atomic.load<u32>(vm + PIC_OUTPUT) != 0 && pic_reaches(cpu)) vector = pic_ack()
+  if (atomic.load<u32>(vm + PIC_OUTPUT) != 0 && pic_reaches(cpu)) vector = pic_ack(cpu)
   if (vector < 0) {
     vector = lapic_deliverable(cpu)
     if (vector < 0) return -1

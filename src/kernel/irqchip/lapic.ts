@@ -17,6 +17,7 @@ import {
   APIC_BASE_X2APIC,
   LAPIC_DFR,
   LAPIC_ESR_PENDING,
+  LAPIC_EXTINT,
   LAPIC_GPA,
   LAPIC_ID,
   LAPIC_IRR,
@@ -139,6 +140,7 @@ export function lapic_accept(c: usize, mode: u32, vector: u32, level: bool): boo
     atomic.store<u32>(c + CPU_SIPI_VECTOR, vector)
     cpu_request(c, REQ_SIPI)
   } else if (mode == DELIVERY_EXTINT) {
+    atomic.store<u32>(c + LAPIC_EXTINT, 1)
     cpu_request(c, REQ_INTERRUPT)
   } else {
     return false

@@ -173,6 +173,20 @@ describe('wiring', () => {
     expect(m.drain(0)).toEqual([0x77])
   })
 
+  it('reaches a processor by an ExtINT entry of I/O APIC pin 0', () => {
+    m.lapicWrite(0, 0xf0, 0x1ff)
+    m.lapicWrite(0, 0x350, 0x1_0700)
+    m.mapMmio(0xfec0_0000, 0x1000, 0x4 | (0x4 << 4) | (4 << 8))
+    m.cpu(0).mmio_write(0xfec0_0000n, 4, 0x10n)
+    m.cpu(0).mmio_write(0xfec0_0010n, 4, 0x700n)
+    pulse(1)
+    expect(ack()).toBe(0x21)
+    pulse(1)
+    expect(m.cpu(0).irq_pending()).toBe(0) // the first is in service
+    out(0x20, 0x20)
+    expect(ack()).toBe(0x21)
+  })
+
   it('is not asked once the line has gone', () => {
     out(0x4d1, 0x08)
     irq(11, 1)

@@ -6,6 +6,7 @@
 import {
   DELIVERY_EXTINT,
   DELIVERY_FIXED,
+  LAPIC_EXTINT,
   LAPIC_LVT_LINT0,
   LAPIC_LVT_MASKED,
   PIC_AUTO_EOI,
@@ -32,6 +33,7 @@ import {
 } from '../../abi/irqchip.ts'
 import { REQ_INTERRUPT, VM_LOCK_IRQ, VM_VCPU_COUNT } from '../../abi/layout.ts'
 import { cpu_at, cpu_request, lock, unlock, vm } from '../state.ts'
+import { ioapic_set_pin } from './ioapic.ts'
 import { lapic_hw_enabled, lapic_local } from './lapic.ts'
 import { pit_tick_taken } from './pit.ts'
 
@@ -85,6 +87,7 @@ function update(): void {
   if (output == atomic.load<u32>(vm + PIC_OUTPUT)) return
   atomic.store<u32>(vm + PIC_OUTPUT, output)
   drive_lint0(output != 0)
+  ioapic_set_pin(0, output != 0) // INTR is wired to pin 0 as well, for ExtINT through the I/O APIC
 }
 
 /** INTR is wired to LINT0 of every processor, and to the processor itself where the APIC is off. */
@@ -102,7 +105,7 @@ function drive_lint0(high: bool): void {
 
 /** Whether this processor takes vectors from the PIC (ExtINT). No lock needed. */
 export function pic_reaches(c: usize): bool {
-  if (!lapic_hw_enabled(c)) return true
+  if (!lapic_hw_enabled(c) || atomic.load<u32>(c + LAPIC_EXTINT) != 0) return true
   const lvt = load<u32>(c, LAPIC_LVT_LINT0)
   return (lvt & LAPIC_LVT_MASKED) == 0 && ((lvt >> 8) & 7) == DELIVERY_EXTINT
 }
@@ -151,8 +154,9 @@ function acknowledge(chip: usize, line: u32): void {
   if (!is_level(chip, bit)) set(chip, PIC_IRR, get(chip, PIC_IRR) & ~bit)
 }
 
-/** The INTA cycles of a processor: returns the vector, -1 if INTR is no longer up. Takes the lock. */
-export function pic_ack(): i32 {
+/** The INTA cycles of processor c: returns the vector, -1 if INTR is no longer up. Takes the lock. */
+export function pic_ack(c: usize): i32 {
+  atomic.store<u32>(c + LAPIC_EXTINT, 0)
   const guard = vm + VM_LOCK_IRQ
   lock(guard)
   if (atomic.load<u32>(vm + PIC_OUTPUT) == 0) {
