@@ -131,7 +131,7 @@ export function emitRun(
   code.get(l.rec).set(l.next)
   code.get(l.rec).set(l.from)
   emitLinked(code, l, loop)
-  code.get(CPU).get(l.rec).call(support.index('rel_target')).set(l.target)
+  code.get(CPU).op('i64.load', CPU_PCBASE).get(l.rec).op('i64.load', REC_IMM).op('i64.add').set(l.target)
   code.br(t.follow)
 
   // near: target is set

@@ -1,0 +1,440 @@
+/**
+ * The decoded-instruction cache of this vCPU (layout in abi/code-cache.ts) and the watch over pages that hold decoded code.
+ *
+ * A frame-map entry has FRAME_CODE while some vCPU may hold decoded code of the page. Such a page is never write-mapped
+ * in a TLB, so every write to it takes the slow path and is reported to code_store() after it was made. Before the
+ * flag is set for the first time every other vCPU has to drop its TLB: it may still map the page for writing.
+ *
+ * Pages that mix code and data do not thrash: a page remembers which of its 64-byte chunks were decoded, and a write
+ * beside them drops nothing. A write into one drops the page's blocks: their records become HANDLER_STALE, which is also
+ * how a block that is being executed, or a link to it, finds out. Memory is reused only by a flush of the whole arena.
+ */
+import {
+  BLOCK_COUNT,
+  BLOCK_CROSS_NEXT,
+  BLOCK_MODE,
+  BLOCK_NEXT,
+  BLOCK_OFF,
+  BLOCK_SIZE,
+  CACHE_ARENA,
+  CACHE_BLOCKS,
+  CACHE_BYTES,
+  CACHE_DROPS,
+  CACHE_FLUSHES,
+  CACHE_JUMP,
+  CACHE_JUMP_ENTRIES,
+  CACHE_JUMP_RECORD,
+  CACHE_JUMP_SHIFT,
+  CACHE_NEXT,
+  CACHE_PAGES,
+  CACHE_PAGE_BUCKETS,
+  CACHE_PENDING,
+  CACHE_PENDING_COUNT,
+  CACHE_PENDING_MAX,
+  CACHE_READY,
+  PAGE_CHUNKS,
+  PAGE_CROSSERS,
+  PAGE_GFN,
+  PAGE_HEADS,
+  PAGE_NEXT,
+  PAGE_STRUCT_SIZE,
+  PAGE_WRITES,
+} from '../abi/code-cache.ts'
+import {
+  CPU_CODE_CACHE,
+  CPU_IN_GUEST,
+  CPU_REQ,
+  CPU_RMW_ADDR,
+  FRAME_CODE,
+  FRAME_NUMBER_MASK,
+  REQ_CODE,
+  REQ_TLB,
+  VM_GFN_COUNT,
+  VM_LOCK_MMU,
+  VM_VCPU_COUNT,
+} from '../abi/layout.ts'
+import { RECF_END, REC_FLAGS, REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
+import { decode_one } from './decoder.ts'
+import { leave_guest, reenter_guest } from './exit.ts'
+import { frame_slot } from './frames.ts'
+import { cpu, cpu_at, cpu_request, lock, unlock, vm } from './state.ts'
+import { tlb_protect } from './tlb.ts'
+
+// The numbers of src/isa/handlers.ts
+const HANDLER_STALE: u16 = 0
+const HANDLER_GOTO: u16 = 1
+const HANDLER_SYNC: u16 = 2
+const HANDLER_CROSS: u16 = 3
+
+/** Longest block: bounds what a write to its page can throw away, and how far decoding runs ahead of execution. */
+const BLOCK_MAX: u32 = 64
+/** Blocks of a page that was dropped often: most of what is decoded there is never run. */
+const BLOCK_MAX_WRITTEN: u32 = 8
+const WRITES_OFTEN: u32 = 8
+const CHUNK_SHIFT: u32 = 6
+/** What one block may need of the arena, with the page structs it may bring. */
+const ARENA_MARGIN: u32 = BLOCK_SIZE + (BLOCK_MAX + 3) * REC_SIZE + 2 * PAGE_STRUCT_SIZE
+
+// @ts-ignore: AssemblyScript decorator
+@inline
+function cache_of(c: usize): usize {
+  return load<u32>(c, CPU_CODE_CACHE)
+}
+
+/** Prepares this vCPU's cache; CACHE_BYTES is set. Also after a reset: forgets everything. */
+export function code_cache_init(): void {
+  const cache = cache_of(cpu)
+  store<u32>(cache, 0, CACHE_FLUSHES)
+  store<u32>(cache, 0, CACHE_DROPS)
+  store<u32>(cache, 0, CACHE_BLOCKS)
+  lock(vm + VM_LOCK_MMU)
+  clear(cache)
+  store<u32>(cache, 1, CACHE_READY)
+  unlock(vm + VM_LOCK_MMU)
+}
+
+function clear(cache: usize): void {
+  memory.fill(cache + CACHE_JUMP, 0xff, CACHE_JUMP_ENTRIES << CACHE_JUMP_SHIFT)
+  memory.fill(cache + CACHE_PAGES, 0, CACHE_PAGE_BUCKETS << 2)
+  store<u32>(cache, <u32>cache + CACHE_ARENA, CACHE_NEXT)
+  store<u32>(cache, 0, CACHE_PENDING_COUNT)
+}
+
+/** Drops everything. No record may be in execution. FRAME_CODE stays where it is: the next write clears it. */
+export function code_flush(): void {
+  const cache = cache_of(cpu)
+  store<u32>(cache, load<u32>(cache, CACHE_FLUSHES) + 1, CACHE_FLUSHES)
+  lock(vm + VM_LOCK_MMU)
+  clear(cache)
+  unlock(vm + VM_LOCK_MMU)
+}
+
+// --- pages ---------------------------------------------------------------------------------------------------------
+
+// @ts-ignore: AssemblyScript decorator
+@inline
+function bucket(cache: usize, gfn: u32): usize {
+  return cache + CACHE_PAGES + (((gfn ^ (gfn >> 12)) & (CACHE_PAGE_BUCKETS - 1)) << 2)
+}
+
+/** Page struct of a gfn in a cache, 0 if it has none. Other vCPUs' caches only under VM_LOCK_MMU. */
+function page_find(cache: usize, gfn: u32): usize {
+  let page: usize = load<u32>(bucket(cache, gfn))
+  while (page != 0 && load<u32>(page, PAGE_GFN) != gfn) page = load<u32>(page, PAGE_NEXT)
+  return page
+}
+
+function page_get(cache: usize, gfn: u32): usize {
+  let page = page_find(cache, gfn)
+  if (page != 0) return page
+  page = load<u32>(cache, CACHE_NEXT)
+  store<u32>(cache, <u32>page + PAGE_STRUCT_SIZE, CACHE_NEXT)
+  memory.fill(page, 0, PAGE_STRUCT_SIZE)
+  store<u32>(page, gfn, PAGE_GFN)
+  lock(vm + VM_LOCK_MMU)
+  const head = bucket(cache, gfn)
+  store<u32>(page, load<u32>(head), PAGE_NEXT)
+  store<u32>(head, <u32>page)
+  unlock(vm + VM_LOCK_MMU)
+  return page
+}
+
+/** Bit per chunk that [first, last] touches. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+function chunk_mask(first: u32, last: u32): u64 {
+  return (~(<u64>0) >> (63 - (last >> CHUNK_SHIFT))) & (~(<u64>0) << (first >> CHUNK_SHIFT))
+}
+
+function kill_block(block: usize): void {
+  let rec = block + BLOCK_SIZE
+  for (let left = load<u32>(block, BLOCK_COUNT); left > 0; left--) {
+    store<u16>(rec, HANDLER_STALE, REC_OP)
+    rec += REC_SIZE
+  }
+}
+
+/** Drops the blocks of a page of this vCPU's cache, and those that cross into it. */
+function page_drop(page: usize): void {
+  for (let chunk: usize = 0; chunk < 64; chunk++) {
+    const head = page + PAGE_HEADS + (chunk << 2)
+    let block: usize = load<u32>(head)
+    while (block != 0) {
+      kill_block(block)
+      block = load<u32>(block, BLOCK_NEXT)
+    }
+    store<u32>(head, 0)
+  }
+  let crosser: usize = load<u32>(page, PAGE_CROSSERS)
+  while (crosser != 0) {
+    kill_block(crosser)
+    crosser = load<u32>(crosser, BLOCK_CROSS_NEXT)
+  }
+  store<u32>(page, 0, PAGE_CROSSERS)
+  store<u64>(page, 0, PAGE_CHUNKS)
+  store<u32>(page, load<u32>(page, PAGE_WRITES) + 1, PAGE_WRITES)
+  const cache = cache_of(cpu)
+  store<u32>(cache, load<u32>(cache, CACHE_DROPS) + 1, CACHE_DROPS)
+}
+
+// --- writes --------------------------------------------------------------------------------------------------------
+
+/** Asks another vCPU to drop a page. Under VM_LOCK_MMU. */
+function post_drop(target: usize, cache: usize, gfn: u32): void {
+  const count = load<u32>(cache, CACHE_PENDING_COUNT)
+  if (count < <u32>CACHE_PENDING_MAX) store<u32>(cache + CACHE_PENDING + (count << 3), gfn)
+  if (count <= <u32>CACHE_PENDING_MAX) store<u32>(cache, count + 1, CACHE_PENDING_COUNT)
+  cpu_request(target, REQ_CODE)
+}
+
+/**
+ * Bytes first..last of a page with FRAME_CODE were written. Any thread, the hub's too. A vCPU drops its own decoded code at
+ * once, the others before their next block; the page loses FRAME_CODE when nobody holds code of it any more.
+ */
+export function code_store(gfn: u32, first: u32, last: u32): void {
+  const mask = chunk_mask(first, last)
+  let held = false
+  lock(vm + VM_LOCK_MMU)
+  const count = load<u32>(vm, VM_VCPU_COUNT)
+  for (let i: u32 = 0; i < count; i++) {
+    const target = cpu_at(i)
+    const cache: usize = target == 0 ? 0 : cache_of(target)
+    if (cache == 0 || load<u32>(cache, CACHE_READY) == 0) continue
+    const page = page_find(cache, gfn)
+    if (page == 0) continue
+    const chunks = load<u64>(page, PAGE_CHUNKS)
+    if (chunks & mask) {
+      if (target == cpu) page_drop(page)
+      else {
+        // Its chunks are forgotten here so that the next write does not ask again.
+        store<u64>(page, 0, PAGE_CHUNKS)
+        post_drop(target, cache, gfn)
+      }
+    } else if (chunks) held = true
+  }
+  if (!held && gfn < load<u32>(vm, VM_GFN_COUNT)) atomic.and<u32>(frame_slot(gfn), ~(<u32>FRAME_CODE))
+  unlock(vm + VM_LOCK_MMU)
+}
+
+/** As code_store() for a whole page: device transfers. */
+export function code_write(gfn: u32): void {
+  code_store(gfn, 0, 4095)
+}
+
+/** REQ_CODE: drops what other threads wrote. No record may be in execution. */
+export function code_drop_pending(): void {
+  const cache = cache_of(cpu)
+  lock(vm + VM_LOCK_MMU)
+  const count = load<u32>(cache, CACHE_PENDING_COUNT)
+  store<u32>(cache, 0, CACHE_PENDING_COUNT)
+  if (count > <u32>CACHE_PENDING_MAX) clear(cache)
+  else {
+    for (let i: u32 = 0; i < count; i++) {
+      const page = page_find(cache, load<u32>(cache + CACHE_PENDING + (i << 3)))
+      if (page != 0) page_drop(page)
+    }
+  }
+  unlock(vm + VM_LOCK_MMU)
+}
+
+/**
+ * Puts a page under watch before its bytes are decoded. False: other vCPUs had to drop their TLBs, and this one served
+ * requests meanwhile; what was translated before must be translated again.
+ */
+function watch(gfn: u32): bool {
+  if (gfn >= load<u32>(vm, VM_GFN_COUNT)) return true
+  const slot = frame_slot(gfn)
+  if (atomic.load<u32>(slot) & <u32>FRAME_CODE) return true
+  lock(vm + VM_LOCK_MMU)
+  const entry = atomic.or<u32>(slot, <u32>FRAME_CODE)
+  unlock(vm + VM_LOCK_MMU)
+  tlb_protect((entry & <u32>FRAME_NUMBER_MASK) << 12)
+  const count = load<u32>(vm, VM_VCPU_COUNT)
+  if (count < 2) return true
+  let waited = false
+  for (let i: u32 = 0; i < count; i++) {
+    const target = cpu_at(i)
+    if (target == 0 || target == cpu || atomic.load<u32>(target + CPU_IN_GUEST) == 0) continue
+    cpu_request(target, REQ_TLB)
+    if (!waited) leave_guest() // so that nobody waits for us: two vCPUs may be here at once
+    waited = true
+    let looks: u32 = 0
+    while (atomic.load<u32>(target + CPU_IN_GUEST) != 0 && (atomic.load<u32>(target + CPU_REQ) & REQ_TLB) != 0) {
+      // Its thread may not even be running: give the processor away after a while.
+      if (++looks > 200) atomic.wait<u32>(cpu + CPU_RMW_ADDR, load<u32>(cpu, CPU_RMW_ADDR), 20_000)
+    }
+  }
+  if (waited) reenter_guest()
+  return !waited
+}
+
+// --- lookup --------------------------------------------------------------------------------------------------------
+
+/** Also computed by the interpreter (engine/interp/run-function.ts). */
+// @ts-ignore: AssemblyScript decorator
+@inline
+function jump_slot(cache: usize, key: u64): usize {
+  const mask: usize = (CACHE_JUMP_ENTRIES - 1) << CACHE_JUMP_SHIFT
+  return cache + CACHE_JUMP + (<usize>((key >> 4) ^ (key >> 16)) & mask)
+}
+
+/** First record of the block at a guest-physical address, 0 if it is not decoded. */
+export function code_find(gpa: u64, mode: u32): usize {
+  const cache = cache_of(cpu)
+  const key = (gpa << 8) | mode
+  const slot = jump_slot(cache, key)
+  if (load<u64>(slot) == key) {
+    const rec: usize = load<u32>(slot, CACHE_JUMP_RECORD)
+    if (load<u16>(rec, REC_OP) != HANDLER_STALE) return rec
+  }
+  const page = page_find(cache, <u32>(gpa >> 12))
+  if (page == 0) return 0
+  const off = <u32>gpa & 0xfff
+  let block: usize = load<u32>(page + PAGE_HEADS + ((off >> CHUNK_SHIFT) << 2))
+  while (block != 0) {
+    const rec = block + BLOCK_SIZE
+    if (
+      load<u16>(block, BLOCK_OFF) == off && load<u16>(block, BLOCK_MODE) == mode && load<u16>(rec, REC_OP) != HANDLER_STALE
+    ) {
+      remember(key, rec)
+      return rec
+    }
+    block = load<u32>(block, BLOCK_NEXT)
+  }
+  return 0
+}
+
+function remember(key: u64, rec: usize): void {
+  const slot = jump_slot(cache_of(cpu), key)
+  store<u64>(slot, key)
+  store<u32>(slot, <u32>rec, CACHE_JUMP_RECORD)
+}
+
+// --- decoding --------------------------------------------------------------------------------------------------------
+
+/** A record that is no instruction: GOTO, SYNC or CROSS. */
+export function code_special(rec: usize, handler: u16, imm: u64): void {
+  store<u64>(rec, handler)
+  store<u64>(rec, 0, 8)
+  store<u64>(rec, 0, 16)
+  store<u64>(rec, imm, REC_IMM)
+}
+
+/** Behind an instruction that ends a block: everything is looked at before page offset `off`. */
+export function code_sync(rec: usize, off: u32): void {
+  code_special(rec, HANDLER_SYNC, off)
+}
+
+/** Enters a finished block; `end` is the address behind its last record. */
+function publish(page: usize, block: usize, end: usize, off: u32, mode: u32, key: u64): void {
+  const cache = cache_of(cpu)
+  store<u32>(block, 0, BLOCK_CROSS_NEXT)
+  store<u16>(block, <u16>off, BLOCK_OFF)
+  store<u16>(block, <u16>mode, BLOCK_MODE)
+  store<u32>(block, <u32>(end - block - BLOCK_SIZE) / REC_SIZE, BLOCK_COUNT)
+  store<u32>(cache, <u32>end, CACHE_NEXT)
+  store<u32>(cache, load<u32>(cache, CACHE_BLOCKS) + 1, CACHE_BLOCKS)
+  const head = page + PAGE_HEADS + ((off >> CHUNK_SHIFT) << 2)
+  store<u32>(block, load<u32>(head), BLOCK_NEXT)
+  store<u32>(head, <u32>block)
+  remember(key, block + BLOCK_SIZE)
+}
+
+/** Room for a block; the whole cache is dropped if there is none. */
+function reserve(cache: usize): void {
+  if (load<u32>(cache, CACHE_NEXT) + ARENA_MARGIN > <u32>cache + load<u32>(cache, CACHE_BYTES)) code_flush()
+}
+
+/** code_decode() and code_decode_cross(): translate again and come back. */
+export const DECODE_AGAIN: usize = 1
+
+/**
+ * Decodes the block at gpa, whose page's bytes are at `host`. Returns its first record, 0 if its first instruction crosses
+ * the end of the page, or DECODE_AGAIN.
+ */
+export function code_decode(gpa: u64, host: usize, mode: u32): usize {
+  const gfn = <u32>(gpa >> 12)
+  if (!watch(gfn)) return DECODE_AGAIN
+  const cache = cache_of(cpu)
+  reserve(cache)
+  const page = page_get(cache, gfn)
+  const off = <u32>gpa & 0xfff
+  const most = load<u32>(page, PAGE_WRITES) >= WRITES_OFTEN ? BLOCK_MAX_WRITTEN : BLOCK_MAX
+  // Marked before read, as far as the block could reach: a writer that comes between posts a drop.
+  const reach = chunk_mask(off, min<u32>(4095, off + most * 15))
+  const before = mark_chunks(page, reach)
+  const block: usize = load<u32>(cache, CACHE_NEXT)
+  let rec = block + BLOCK_SIZE
+  let at = off
+  let behind = HANDLER_GOTO
+  for (let n: u32 = 0; n < most && at < 4096; n++) {
+    const length = decode_one(host + at, 4096 - at, mode, at, rec)
+    if (length == 0) {
+      if (n == 0) {
+        settle_chunks(page, reach, before)
+        return 0
+      }
+      break
+    }
+    at += length
+    rec += REC_SIZE
+    if (load<u8>(rec - REC_SIZE, REC_FLAGS) & RECF_END) {
+      behind = HANDLER_SYNC
+      break
+    }
+  }
+  code_special(rec, behind, at)
+  publish(page, block, rec + REC_SIZE, off, mode, (gpa << 8) | mode)
+  settle_chunks(page, reach, before | chunk_mask(off, at - 1))
+  return block + BLOCK_SIZE
+}
+
+/** Marks chunks as decoded; returns those that were. */
+function mark_chunks(page: usize, mask: u64): u64 {
+  lock(vm + VM_LOCK_MMU)
+  const before = load<u64>(page, PAGE_CHUNKS)
+  store<u64>(page, before | mask, PAGE_CHUNKS)
+  unlock(vm + VM_LOCK_MMU)
+  return before
+}
+
+/** Takes back what mark_chunks() marked too much, unless a drop was posted meanwhile. */
+function settle_chunks(page: usize, mask: u64, exact: u64): void {
+  lock(vm + VM_LOCK_MMU)
+  const now = load<u64>(page, PAGE_CHUNKS)
+  store<u64>(page, (now & mask) == mask ? exact : now | exact, PAGE_CHUNKS)
+  unlock(vm + VM_LOCK_MMU)
+}
+
+/**
+ * Decodes an instruction at gpa that goes on in the page `next` (gpa of its first byte); its bytes, at least 15 or up to
+ * where they may be fetched, are at `bytes`. Returns the record of the guard, or DECODE_AGAIN. The instruction is known to be whole.
+ */
+export function code_decode_cross(gpa: u64, next: u64, bytes: usize, count: u32, mode: u32): usize {
+  const gfn = <u32>(gpa >> 12)
+  if (!watch(gfn) || !watch(<u32>(next >> 12))) return DECODE_AGAIN
+  const cache = cache_of(cpu)
+  reserve(cache)
+  const page = page_get(cache, gfn)
+  const second = page_get(cache, <u32>(next >> 12))
+  const off = <u32>gpa & 0xfff
+  mark_chunks(page, chunk_mask(off, 4095))
+  mark_chunks(second, chunk_mask(0, 14))
+  const block: usize = load<u32>(cache, CACHE_NEXT)
+  const rec = block + BLOCK_SIZE
+  code_special(rec, HANDLER_CROSS, next)
+  const length = decode_one(bytes, count, mode, off, rec + REC_SIZE)
+  const end = load<u8>(rec + REC_SIZE, REC_FLAGS) & RECF_END
+  code_special(rec + 2 * REC_SIZE, end ? HANDLER_SYNC : HANDLER_GOTO, off + length)
+  publish(page, block, rec + 3 * REC_SIZE, off, mode, (gpa << 8) | mode)
+  store<u32>(block, load<u32>(second, PAGE_CROSSERS), BLOCK_CROSS_NEXT)
+  store<u32>(second, <u32>block, PAGE_CROSSERS)
+  return rec
+}
+
+/** True if this record is a guard: the instruction behind it goes on in another page. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+export function code_is_cross(rec: usize): bool {
+  return load<u16>(rec, REC_OP) == HANDLER_CROSS
+}
