@@ -165,20 +165,29 @@ export function flush_everywhere(): void {
 }
 
 /**
+ * Address of the frame of a guest page, for bus masters (no A20 gate): 0 as for gpa_host(). With write, the page is made
+ * private, logged dirty and its decoded code dropped.
+ */
+export function gfn_frame(gfn: u32, write: bool): u32 {
+  let entry = frame_touch(gfn)
+  if (entry == 0) return 0
+  if (write && entry & (FRAME_READONLY | FRAME_SHARED | FRAME_DIRTY_LOG | FRAME_CODE)) {
+    if (entry & FRAME_READONLY) return 0
+    if (entry & FRAME_CODE) code_write(gfn)
+    entry = frame_unprotect(gfn)
+    if (entry == 0) return 0
+  }
+  return (entry & FRAME_NUMBER_MASK) << 12
+}
+
+/**
  * Address in shared memory of a guest-physical address, for kernel code that reads or writes guest structures;
  * 0 = not RAM (or read-only and write asked, or the pool is empty). Good to the end of the 4 KiB page.
  * With write, dirty logs are marked and decoded code of the page is dropped.
  */
 export function gpa_host(gpa: u64, write: bool): usize {
   const address = a20(gpa)
-  const gfn = address >> 12
-  let entry = frame_touch(gfn)
-  if (entry == 0) return 0
-  if (write && entry & (FRAME_READONLY | FRAME_SHARED | FRAME_DIRTY_LOG | FRAME_CODE)) {
-    if (entry & FRAME_READONLY) return 0
-    if (entry & FRAME_CODE) code_write(<u32>gfn)
-    entry = frame_unprotect(<u32>gfn)
-    if (entry == 0) return 0
-  }
-  return (<usize>(entry & FRAME_NUMBER_MASK) << 12) + (<usize>address & 0xfff)
+  if (address >> 12 >= <u64>load<u32>(vm, VM_GFN_COUNT)) return 0
+  const frame = gfn_frame(<u32>(address >> 12), write)
+  return frame == 0 ? 0 : <usize>frame + (<usize>address & 0xfff)
 }
