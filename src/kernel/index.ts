@@ -97,7 +97,6 @@ export {
   sse_round_sd,
   sse_round_ss,
 } from './fp/sse-convert'
-export { irq_set_gsi, mem_load_bytes, mem_probe, mem_store_bytes } from './fp/test-stubs'
 export {
   x87_arith_f32,
   x87_arith_f64,
@@ -168,7 +167,7 @@ export { flush_everywhere, gfn_frame, gpa_host } from './frames'
 export { sys_int, sys_int1, sys_int3, sys_into } from './interrupt'
 export { sys_in, sys_out } from './io'
 export { sys_iret } from './iret'
-export { irq_msi, irq_nmi, irq_route_msi, irqchip_reset } from './irqchip/routing'
+export { irq_msi, irq_nmi, irq_route_msi, irq_set_gsi, irqchip_reset } from './irqchip/routing'
 export { next_deadline, timers_run } from './irqchip/timers'
 export {
   mem_load128,
@@ -176,6 +175,8 @@ export {
   mem_load32,
   mem_load64,
   mem_load8,
+  mem_load_bytes,
+  mem_probe,
   mem_rmw_begin,
   mem_rmw_end,
   mem_store128,
@@ -183,6 +184,7 @@ export {
   mem_store32,
   mem_store64,
   mem_store8,
+  mem_store_bytes,
 } from './mmu'
 export { update_mode } from './mode'
 export { sys_rdmsr, sys_wrmsr } from './msr'
