@@ -238,6 +238,10 @@ function operandSizeOf(row: Row, p: Prefixes, bits: 16 | 32 | 64): 16 | 32 | 64 
   return row.osize === 'd64' ? 64 : 32
 }
 
+function usesVvvv(row: Row): boolean {
+  return row.operands.some((operand) => /^(v\d|vy|xmm_v)/.test(placeOf(operand)))
+}
+
 /** Special registers that exist, by place. */
 function registersExist(row: Row, reg: number): boolean {
   for (const operand of row.operands) {
@@ -249,16 +253,28 @@ function registersExist(row: Row, reg: number): boolean {
   return true
 }
 
-export interface Decoder {
+/** Decoder over a set of rows. */
+export class Decoder {
+  readonly #opcodes: OpcodeMap
+
+  constructor(rows: readonly Row[] = ROWS) {
+    this.#opcodes = buildOpcodeMap(rows)
+  }
+
   /** @param address of the first byte, in RIP space, for branch targets. */
-  decode(bytes: Uint8Array, mode: CodeMode, address?: bigint): Instruction | DecodeFailure
-}
+  decode(bytes: Uint8Array, mode: CodeMode, address = 0n): Instruction | DecodeFailure {
+    const reader = new Reader(bytes)
+    try {
+      const result = this.#read(reader, mode, address)
+      return reader.at > MAX_BYTES ? 'overlong' : result
+    } catch (error) {
+      if (error instanceof Truncated) return bytes.length >= MAX_BYTES ? 'overlong' : 'truncated'
+      throw error
+    }
+  }
 
-export function createDecoder(rows: readonly Row[] = ROWS): Decoder {
-  const opcodes: OpcodeMap = buildOpcodeMap(rows)
-
-  function match(opcode: Opcode, p: Prefixes, modrm: number, addressSize: number, mode: CodeMode): Candidate | undefined {
-    const entry = opcodes.get((opcode.map << 8) | opcode.byte)
+  #match(opcode: Opcode, p: Prefixes, modrm: number, addressSize: number, mode: CodeMode): Candidate | undefined {
+    const entry = this.#opcodes.get((opcode.map << 8) | opcode.byte)
     const modeBit = mode.bits === 64 ? dt.DT_Q_LONG : mode.real ? dt.DT_Q_REAL : dt.DT_Q_PROTECTED
     const low =
       opcode.prefixClass |
@@ -272,7 +288,7 @@ export function createDecoder(rows: readonly Row[] = ROWS): Decoder {
     return entry?.candidates.find(({ accepts, row }) => (accepts & query) === query && (mode.has?.(row.feature) ?? true))
   }
 
-  function read(reader: Reader, mode: CodeMode, address: bigint): Instruction | DecodeFailure {
+  #read(reader: Reader, mode: CodeMode, address: bigint): Instruction | DecodeFailure {
     const { bits } = mode
     const long = bits === 64
     const prefixes = readPrefixes(reader, long)
@@ -280,45 +296,19 @@ export function createDecoder(rows: readonly Row[] = ROWS): Decoder {
     const opcode = readOpcode(reader, prefixes, long)
     if (!opcode) return 'invalid'
     const addressSize = prefixes.addressSize ? (bits === 32 ? 16 : 32) : bits
-    const entry = opcodes.get((opcode.map << 8) | opcode.byte)
+    const entry = this.#opcodes.get((opcode.map << 8) | opcode.byte)
     const modrm = entry?.modrm ? reader.byte() | (entry.modIgnored ? 0xc0 : 0) : 0xc0
-    const row = match(opcode, prefixes, modrm, addressSize, mode)?.row
+    const row = this.#match(opcode, prefixes, modrm, addressSize, mode)?.row
     if (!row) return 'invalid'
     const operandSize = operandSizeOf(row, prefixes, bits)
-    const memory =
-      modrm >= 0xc0 ? undefined : addressSize === 16 ? readMemory16(reader, modrm) : readMemory(reader, modrm, prefixes.rex, long)
-    const hasVvvv = row.operands.some((operand) => /^(v\d|vy|xmm_v)/.test(placeOf(operand)))
+    let memory: MemoryOperand | undefined
+    if (modrm < 0xc0) memory = addressSize === 16 ? readMemory16(reader, modrm) : readMemory(reader, modrm, prefixes.rex, long)
     const reg = entry?.modrm ? ((modrm >> 3) & 7) | ((prefixes.rex & 4) << 1) : (opcode.byte & 7) | ((prefixes.rex & 1) << 3)
-    if ((opcode.vvvv && !hasVvvv) || !registersExist(row, reg)) return 'invalid'
+    if ((opcode.vvvv && !usesVvvv(row)) || !registersExist(row, reg)) return 'invalid'
     if (prefixes.lock && !(row.lock && memory)) return 'invalid'
     const immediates = readImmediates(reader, row, operandSize, addressSize, address, bits)
-    return {
-      row,
-      width: instanceWidth(row, operandSize),
-      length: reader.at,
-      bits,
-      operandSize,
-      addressSize,
-      prefixes,
-      memory,
-      rm: (modrm & 7) | ((prefixes.rex & 1) << 3),
-      reg,
-      vvvv: opcode.vvvv,
-      immediates,
-    }
-  }
-
-  return {
-    decode(bytes, mode, address = 0n) {
-      const reader = new Reader(bytes)
-      try {
-        const result = read(reader, mode, address)
-        return reader.at > MAX_BYTES ? 'overlong' : result
-      } catch (error) {
-        if (error instanceof Truncated) return bytes.length >= MAX_BYTES ? 'overlong' : 'truncated'
-        throw error
-      }
-    },
+    const rm = (modrm & 7) | ((prefixes.rex & 1) << 3)
+    const width = instanceWidth(row, operandSize)
+    return { row, width, length: reader.at, bits, operandSize, addressSize, prefixes, memory, rm, reg, vvvv: opcode.vvvv, immediates }
   }
 }
-

@@ -65,26 +65,12 @@ function littleEndian(value: bigint, bytes: number): number[] {
 }
 
 function immediateBytes(place: Place, width: number, addressSize: number): number {
-  switch (place) {
-    case 'imm8':
-    case 'simm8':
-    case 'rel8':
-      return 1
-    case 'imm16':
-      return 2
-    case 'immz':
-    case 'relz':
-      return width === 16 ? 2 : 4
-    case 'immv':
-      return width / 8
-    case 'moffs8':
-    case 'moffsv':
-      return addressSize / 8
-    case 'ptr16:v':
-      return width / 8 + 2
-    default:
-      throw new Error(`immediate '${place}'`)
-  }
+  if (place.startsWith('moffs')) return addressSize / 8
+  if (place === 'imm16') return 2
+  if (place === 'immz' || place === 'relz') return width === 16 ? 2 : 4
+  if (place === 'immv') return width / 8
+  if (place === 'ptr16:v') return width / 8 + 2
+  return 1
 }
 
 /** mod, rm and what follows ModRM for 16-bit addresses. */
@@ -164,7 +150,7 @@ function lowestBit(mask: number): number {
 function sizePrefix(row: Row, encoding: Encoding, bits: number, width: number): { readonly prefix66: boolean; readonly w: boolean } {
   const single = row.widths.length === 1
   const byRex = row.widths.length === 2 && row.widths[0] === 32 && row.widths[1] === 64
-  if (!single && width === 64 && bits !== 64) throw new Error(`${row.id}: 64-bit operands need 64-bit code`)
+  if (bits !== 64 && (encoding.w === 2 || (!single && width === 64))) throw new Error(`${row.id}: 64-bit operands need 64-bit code`)
   if (single || byRex || encoding.map > 3) return { prefix66: false, w: !single && width === 64 }
   if (width === 64) return { prefix66: false, w: row.osize === 'rex' }
   if (bits === 64) {

@@ -92,7 +92,7 @@ function operandText(i: Instruction, place: Place, immediates: bigint[]): string
     return registerText(i, place, i.rm)
   }
   if (/^v(\d|y)/.test(place) || place === 'xmm_v') return registerText(i, place, i.vvvv)
-  if (/^R/.test(place) || place === 'xmm' || place === 'mm' || place === 'sti') return registerText(i, place, i.rm)
+  if (place.startsWith('R') || place === 'xmm' || place === 'mm' || place === 'sti') return registerText(i, place, i.rm)
   return registerText(i, place, i.reg)
 }
 
@@ -145,8 +145,23 @@ function prefixText(i: Instruction): string {
   return lock + (i.prefixes.repeat === 0xf2 ? 'repnz ' : conditional ? 'repz ' : 'rep ')
 }
 
+const PREDICATES = ['eq', 'lt', 'le', 'unord', 'neq', 'nlt', 'nle', 'ord']
+const CLMUL_HALVES: Readonly<Record<number, string>> = { 0: 'lqlq', 1: 'hqlq', 16: 'lqhq', 17: 'hqhq' }
+
+/** Pseudo-ops that spell an immediate in the mnemonic (SDM Vol. 2, CMPPS, PCLMULQDQ). */
+function pseudoMnemonic(mnemonic: string, immediate: number): string | undefined {
+  const compare = /^cmp([ps][sd])$/.exec(mnemonic)
+  if (compare && immediate < 8) return `cmp${PREDICATES[immediate]}${compare[1]}`
+  const halves = mnemonic === 'pclmulqdq' ? CLMUL_HALVES[immediate] : undefined
+  return halves && `pclmul${halves}dq`
+}
+
 export function printInstruction(i: Instruction): string {
   const immediates = [...i.immediates]
+  const pseudo = immediates.length === 1 && !i.row.rep ? pseudoMnemonic(i.row.mnemonic, Number(immediates[0])) : undefined
+  if (pseudo) {
+    return `${pseudo} ${i.row.operands.slice(0, -1).map((operand) => operandText(i, placeOf(operand), immediates)).join(',')}` // prettier-ignore
+  }
   const operands = stringOperands(i) ?? i.row.operands.map((operand) => operandText(i, placeOf(operand), immediates))
   return `${prefixText(i)}${mnemonicText(i)}${operands.length ? ` ${operands.join(',')}` : ''}`
 }

@@ -44,7 +44,7 @@ export const moveRows = defineRows({
   xchg_rm8_r8:    row('xchg', '86 /r', ['rw:rm8', 'rw:r8'], NO_FLAGS, { lock: true }),
   xchg_rmv_rv:    row('xchg', '87 /r', ['rw:rmv', 'rw:rv'], NO_FLAGS, { lock: true }),
   xchg_ov_rAXv:   row('xchg', '91+r', ['rw:ov', 'rw:rAXv'], NO_FLAGS),
-  xchg_r8_rAXv:   row('xchg', 'REX.B1 90', ['rw:ov', 'rw:rAXv'], NO_FLAGS),
+  xchg_r8_rAXv:   row('xchg', 'REX.B1 90', ['rw:ov', 'rw:rAXv'], NO_FLAGS, { modes: 'long' }),
   bswap_oy:       row('bswap', '0F C8+r', ['rw:oy'], NO_FLAGS),
   lea_rv_m:       row('lea', '8D /r', ['w:rv', 'n:m'], NO_FLAGS),
   xlat:           row('xlat', 'D7', ['r:mbx'], NO_FLAGS, { widths: [8], cite: 'SDM Vol. 2, XLAT/XLATB' }),
