@@ -107,7 +107,7 @@ describe('pause', () => {
     expect(m.hub.clock_ns() - before).toBe(5e9)
     expect(m.takeRequests(0) & REQ_CLOCK).toBe(REQ_CLOCK)
     m.advance(0)
-    expect((m.u8[GUEST + 29] as number) & STOPPED).toBe(STOPPED)
+    expect(m.view.getUint8(GUEST + 29) & STOPPED).toBe(STOPPED)
     expect(m.view.getBigUint64(GUEST + 0x100, true)).toBe(5_000_000_000n)
     expect(pvclockNs(GUEST, m.cpu(0).tsc_read()) - before).toBeGreaterThanOrEqual(5e9)
     m.u8[GUEST + 29] = 1 // the guest clears the flag

@@ -68,7 +68,9 @@ beforeEach(() => {
 })
 
 /** The exit record of a vCPU that nobody answers: REQ_STOP makes it give up, the record stays. */
-const unanswered = (access: () => void): { kind: number; address: bigint; size: number; count: number; data: bigint } => {
+const unanswered = (
+  access: () => void,
+): { kind: number; address: bigint; size: number; count: number; data: bigint } => {
   m.view.setUint32(CPU + CPU_REQ, REQ_STOP, true)
   access()
   m.view.setUint32(CPU + CPU_REQ, 0, true)
@@ -154,7 +156,9 @@ describe('port classes', () => {
     const before = m.u32(CPU + CPU_EXIT_COUNTS + 4 * EXIT_KIND_PIO_WRITE)
     const record = unanswered(() => m.cpu(0).io_outs_block(0x1f0, 2, 256, GUEST))
     expect(record).toMatchObject({ kind: EXIT_KIND_PIO_WRITE, address: 0x1f0n, size: 2, count: 256 })
-    expect(m.u8.slice(CPU + CPU_EXIT_BUFFER, CPU + CPU_EXIT_BUFFER + 512)).toEqual(m.u8.slice(GUEST, GUEST + 512))
+    expect(m.u8.slice(CPU + CPU_EXIT_BUFFER, CPU + CPU_EXIT_BUFFER + 512)).toEqual(
+      m.u8.slice(GUEST, GUEST + 512),
+    )
     expect(m.u32(CPU + CPU_EXIT_COUNTS + 4 * EXIT_KIND_PIO_WRITE)).toBe(before + 1)
     m.u8.fill(0x77, CPU + CPU_EXIT_BUFFER, CPU + CPU_EXIT_BUFFER + 8)
     unanswered(() => m.cpu(0).io_ins_block(0x1f0, 4, 2, GUEST + 0x1000))
@@ -237,7 +241,12 @@ describe('MMIO', () => {
     m.mapMmio(0xe000_0000, 0x10, IGNORE)
     expect(m.cpu(0).mmio_read(0xd000_0008n, 4)).toBe(0xfeed_f00dn)
     const record = unanswered(() => m.cpu(0).mmio_write(0xc000_0ff8n, 8, 0x1122_3344_5566_7788n))
-    expect(record).toMatchObject({ kind: EXIT_KIND_MMIO_WRITE, address: 0xc000_0ff8n, size: 8, data: 0x1122_3344_5566_7788n })
+    expect(record).toMatchObject({
+      kind: EXIT_KIND_MMIO_WRITE,
+      address: 0xc000_0ff8n,
+      size: 8,
+      data: 0x1122_3344_5566_7788n,
+    })
     expect(m.cpu(0).mmio_read(0xe000_0000n, 1)).toBe(0xffn)
     expect(logged()).toEqual([])
     expect(m.cpu(0).mmio_read(0xe000_0010n, 8)).toBe(-1n)

@@ -34,7 +34,8 @@ const pin = (number: number, low: number): void => {
   m.cpu(0).mmio_write(0xfec0_0000n, 4, BigInt(0x10 + 2 * number))
   m.cpu(0).mmio_write(0xfec0_0010n, 4, BigInt(low))
 }
-const read = (at: number, bytes = 8): bigint => BigInt.asUintN(64, m.cpu(0).mmio_read(BigInt(HPET + at), bytes))
+const read = (at: number, bytes = 8): bigint =>
+  BigInt.asUintN(64, m.cpu(0).mmio_read(BigInt(HPET + at), bytes))
 const write = (at: number, value: number | bigint, bytes = 4): void =>
   m.cpu(0).mmio_write(BigInt(HPET + at), bytes, BigInt(value))
 const timer = (i: number, at: number): number => 0x100 + 0x20 * i + at
@@ -84,7 +85,11 @@ describe('timers', () => {
       fired += m.drain(0).length
     }
     expect(fired).toBe(50)
-    for (const [port, value] of [[0x43, 0x34], [0x40, 0], [0x40, 1]] as const) {
+    for (const [port, value] of [
+      [0x43, 0x34],
+      [0x40, 0],
+      [0x40, 1],
+    ] as const) {
       m.mapPort(port, kernel(2))
       m.cpu(0).sys_out(port, value, 1)
     }

@@ -88,7 +88,9 @@ export interface Chips {
 export async function compileChips(): Promise<WebAssembly.Module> {
   const hash = createHash('sha256').update(STUBS)
   for (const folder of ['src/abi', 'src/kernel', 'src/kernel/irqchip']) {
-    const names = (await readdir(ROOT + folder)).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+    const names = (await readdir(ROOT + folder)).filter(
+      (name) => name.endsWith('.ts') && !name.endsWith('.test.ts'),
+    )
     for (const name of names.toSorted()) hash.update(name).update(await readFile(`${ROOT}${folder}/${name}`))
   }
   const cached = `${ROOT}.cache/kernel-tests/irqchip-${hash.digest('hex').slice(0, 16)}.wasm`
@@ -108,9 +110,23 @@ async function compile(): Promise<Uint8Array<ArrayBuffer>> {
   let complaints = ''
   const { error } = await asc.main(
     [
-      ENTRY, '--runtime', 'stub', '--importMemory', '--sharedMemory', '--initialMemory', `${PAGES}`, '--maximumMemory',
-      `${PAGES}`, '--memoryBase', String(0x1_0000), '--enable', 'threads,simd,bulk-memory,relaxed-simd', '--noAssert',
-      '-O2', '-o', 'out.wasm',
+      ENTRY,
+      '--runtime',
+      'stub',
+      '--importMemory',
+      '--sharedMemory',
+      '--initialMemory',
+      `${PAGES}`,
+      '--maximumMemory',
+      `${PAGES}`,
+      '--memoryBase',
+      String(0x1_0000),
+      '--enable',
+      'threads,simd,bulk-memory,relaxed-simd',
+      '--noAssert',
+      '-O2',
+      '-o',
+      'out.wasm',
     ],
     {
       readFile: (name) => (STUBBED.has(name) ? STUBS : readFile(ROOT + name, 'utf8').catch(() => null)),
@@ -121,7 +137,8 @@ async function compile(): Promise<Uint8Array<ArrayBuffer>> {
       stderr: { write: (chunk) => void (complaints += String(chunk)) },
     },
   )
-  if (error !== null || binary === undefined) throw new Error(`asc ${ENTRY}: ${error?.message ?? 'no output'}\n${complaints}`)
+  if (error !== null || binary === undefined)
+    throw new Error(`asc ${ENTRY}: ${error?.message ?? 'no output'}\n${complaints}`)
   return binary
 }
 

@@ -55,7 +55,14 @@ describe('IPI', () => {
     m.enableLapics()
     const started = new Worker(RESPONDER, {
       eval: true,
-      workerData: { module, memory: m.memory, vm: VM, cpu: cpuAddress(1), req: (cpuAddress(1) + CPU_REQ) >> 2, rounds },
+      workerData: {
+        module,
+        memory: m.memory,
+        vm: VM,
+        cpu: cpuAddress(1),
+        req: (cpuAddress(1) + CPU_REQ) >> 2,
+        rounds,
+      },
     })
     worker = started
     await message(started)
