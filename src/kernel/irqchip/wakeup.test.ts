@@ -1,7 +1,25 @@
-/** Two real threads: an IPI wakes a vCPU that waits as HLT does, and a timer armed by one thread wakes another. */
+/** Two real threads: an IPI wakes a vCPU that waits as HLT does; a hub answers exits and drains a full posted ring. */
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { CPU_REQ } from '#abi/layout.ts'
+import {
+  EXIT_DATA,
+  EXIT_KIND,
+  EXIT_KIND_PIO_READ,
+  EXIT_STATE,
+  POSTED_DATA,
+  POSTED_ENTRY_SIZE,
+  POSTED_HEAD,
+  POSTED_TAIL,
+} from '#abi/exits.ts'
+import {
+  CPU_EXIT,
+  CPU_POSTED,
+  CPU_POSTED_COUNT,
+  CPU_POSTED_ENTRIES,
+  CPU_REQ,
+  VM_HUB_ASLEEP,
+  VM_HUB_DOORBELL,
+} from '#abi/layout.ts'
 import { TestMachine, VM, compileChips, cpuAddress } from './testing-machine.ts'
 
 let module: WebAssembly.Module
@@ -86,5 +104,63 @@ describe('IPI', () => {
     // Two wake-ups and two interrupts. Generous: test machines are shared.
     expect(median).toBeLessThan(500)
     if (process.env['WEBKVM_SHOW_TIMES']) console.log(`IPI round trip: median ${median.toFixed(1)} us`)
+  })
+})
+
+/** vCPU 0: posts far more writes than the ring holds, reads a sync port in between, and reports what it read. */
+const EXITER = `
+const { workerData, parentPort } = require('node:worker_threads')
+const { module, memory, vm, cpu, rounds } = workerData
+const k = new WebAssembly.Instance(module, { env: { memory, abort() {} }, host: { now: () => performance.now() * 1e6, kick() {} } }).exports
+k.bind(vm, cpu)
+parentPort.postMessage('ready')
+let sum = 0
+for (let round = 0; round < rounds; round++) {
+  for (let i = 0; i < 300; i++) k.sys_out(0x60, i & 0xff, 1)
+  sum += k.sys_in(0x1f0, 2)
+}
+parentPort.postMessage(sum)
+`
+
+describe('exits', () => {
+  it('keeps posted writes and sync reads in order, and waits for room in a full ring', async () => {
+    const rounds = 20
+    const m = new TestMachine(module, 1)
+    m.mapPort(0x60, 3 | (2 << 4)) // posted writes
+    m.mapPort(0x1f0, 1 | (1 << 4)) // sync
+    const cpu = cpuAddress(0)
+    const started = new Worker(EXITER, { eval: true, workerData: { module, memory: m.memory, vm: VM, cpu, rounds } })
+    worker = started
+    await message(started)
+    const done = message(started)
+    const at = (offset: number): number => (cpu + offset) >> 2
+    const posted: number[] = []
+    let answered = 0
+    while (answered < rounds) {
+      const bell = Atomics.load(m.i32, (VM + VM_HUB_DOORBELL) >> 2)
+      const asked = Atomics.load(m.i32, at(CPU_EXIT + EXIT_STATE)) === 1
+      let head = Atomics.load(m.i32, at(CPU_POSTED + POSTED_HEAD))
+      const tail = Atomics.load(m.i32, at(CPU_POSTED + POSTED_TAIL))
+      const idle = !asked && head === tail
+      for (; head !== tail; head++) {
+        posted.push(m.u32(cpu + CPU_POSTED_ENTRIES + (head % CPU_POSTED_COUNT) * POSTED_ENTRY_SIZE + POSTED_DATA))
+        Atomics.store(m.i32, at(CPU_POSTED + POSTED_HEAD), head + 1)
+      }
+      Atomics.notify(m.i32, at(CPU_POSTED + POSTED_HEAD))
+      if (asked) {
+        expect(posted.length).toBe(300 * (answered + 1)) // every write before the read has arrived
+        expect(m.u32(cpu + CPU_EXIT + EXIT_KIND)).toBe(EXIT_KIND_PIO_READ)
+        m.view.setUint32(cpu + CPU_EXIT + EXIT_DATA, ++answered, true)
+        Atomics.store(m.i32, at(CPU_EXIT + EXIT_STATE), 2)
+        Atomics.notify(m.i32, at(CPU_EXIT + EXIT_STATE))
+      }
+      if (!idle) continue
+      Atomics.store(m.i32, (VM + VM_HUB_ASLEEP) >> 2, 1)
+      // As the hub does: a last look would come here; the short timeout stands in for it.
+      Atomics.wait(m.i32, (VM + VM_HUB_DOORBELL) >> 2, bell, 5)
+      Atomics.store(m.i32, (VM + VM_HUB_ASLEEP) >> 2, 0)
+    }
+    expect(await done).toBe((rounds * (rounds + 1)) / 2)
+    expect(posted).toEqual(Array.from({ length: 300 * rounds }, (_, i) => (i % 300) & 0xff))
   })
 })
