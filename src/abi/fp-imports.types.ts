@@ -22,8 +22,12 @@ import type { KernelImport, WasmTy } from './kernel-imports.types.ts'
 
 const P: WasmTy = 'i32'
 const Q: WasmTy = 'i64'
-const fn = (params: readonly WasmTy[], result?: WasmTy): KernelImport => (result ? { params, result } : { params })
-const faulting = (params: readonly WasmTy[], result?: WasmTy): KernelImport => ({ ...fn(params, result), fault: true })
+const fn = (params: readonly WasmTy[], result?: WasmTy): KernelImport =>
+  result ? { params, result } : { params }
+const faulting = (params: readonly WasmTy[], result?: WasmTy): KernelImport => ({
+  ...fn(params, result),
+  fault: true,
+})
 const binary = faulting([P, P, P]) // dst, a, b
 const unary = faulting([P, P]) // dst, b
 const unaryImm = faulting([P, P, P]) // dst, b, imm

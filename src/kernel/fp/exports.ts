@@ -1,8 +1,21 @@
+/**
+ * All floating-point functions under one roof, for the unit tests. What generated code may call, with signatures and
+ * calling rules, is src/abi/fp-imports.types.ts; the kernel's own entry exports exactly those.
+ *
+ *   wide, env, operand, round        128-bit steps, flags and rounding mode, unpacking, rounding and packing
+ *   arith, nan, convert              operations on unpacked operands, one body for f32, f64 and f80
+ *   sse-lane, -arith, -convert, -approx   SSE, MXCSR, #XM
+ *   x87-state, -arith, -move, -scale, -control   the register stack and everything exact
+ *   transcendental, x87-transcendental    sin, tan, atan, 2^x, log2
+ *   fpu-image                        FXSAVE and XSAVE
+ *
+ * Where the SDM leaves a bit open (C1 after FCOMI, C0-C3 after FFREE, a denormal load with DE unmasked, ...) the answer is
+ * that of the AMD processor the golden results were made on.
+ */
 // asc takes `.ts` off in `import` but not in `export ... from`: a second copy of the module would come in under that name
 export * from './sse-arith'
 export * from './sse-convert'
 export * from './sse-approx'
-export { bind } from '../state'
 export * from './x87-arith'
 export * from './x87-move'
 export * from './x87-scale'
@@ -10,3 +23,4 @@ export * from './x87-transcendental'
 export * from './x87-control'
 export { x87_wait, x87_begin, x87_begin_mem } from './x87-state'
 export * from './fpu-image'
+export { bind } from '../state'

@@ -110,7 +110,7 @@ function roundFinite(bits: i32, emin: i32, emax: i32, wrap: i32): u32 {
   if (!(masks & UE)) {
     raise(inexact ? UE | PE : UE)
     roundedExp += wrap
-    if (roundedExp >= emin) return KIND_FINITE
+    if (wrap == 0 || roundedExp >= emin) return KIND_FINITE
     raise(PE) // FSCALE far below the range: the bias cannot save it
     setRoundedUp(false)
     return KIND_ZERO
@@ -131,7 +131,7 @@ function overflow(inexact: bool, emin: i32, emax: i32, wrap: i32): u32 {
   if (!(masks & OE)) {
     raise(inexact ? OE | PE : OE)
     roundedExp -= wrap
-    if (roundedExp <= emax) return KIND_FINITE
+    if (wrap == 0 || roundedExp <= emax) return KIND_FINITE
     raise(PE) // FSCALE far above the range
     setRoundedUp(true)
     return KIND_INF

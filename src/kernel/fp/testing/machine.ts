@@ -1,17 +1,28 @@
 /** Runs a test case on kernel.wasm: the state goes into a CPU struct, one function runs, the state comes back. */
 import * as abi from '#abi/layout.ts'
-import { CASE, CASE_SIZE } from './testing-oracle.ts'
-import type { CompiledKernel } from './testing-compile.ts'
+import { CASE, CASE_SIZE } from './oracle.ts'
+import type { CompiledKernel } from './compile.ts'
+import type { Random } from './operands.ts'
 
 export const CPU = 0x10_0000
 const VM = 0x11_0000
-/** Guest "memory" of a case: the memory stubs of testing-mmu.ts address it directly. */
+/** Guest "memory" of a case: the memory stubs of stubs.ts address it directly. */
 export const MEM = 0x12_0000
 
 const X87_TOP_SHIFT = 11
 const SIGFPE = 8
 const SIGILL = 4
 const SIGSEGV = 11
+
+/** One instruction under test. */
+export interface Instruction {
+  readonly name: string
+  readonly code: readonly number[]
+  readonly fill: (r: Random, c: CaseState) => void
+  readonly run: (m: Machine, c: CaseState) => void
+  /** Bytes of the case that mean nothing: [offset, count]. */
+  readonly ignore?: readonly [offset: number, count: number]
+}
 
 type Fn = (...args: (number | bigint)[]) => number | bigint | undefined
 
@@ -70,12 +81,13 @@ export class Machine {
     const top = (sw >> X87_TOP_SHIFT) & 7
     view.setUint16(CPU + abi.CPU_X87_SW, sw & ~0x3800, true)
     view.setUint32(CPU + abi.CPU_X87_TOP, top, true)
-    view.setUint32(CPU + abi.CPU_X87_TAG, c.bytes[CASE.ftw] as number, true)
+    view.setUint32(CPU + abi.CPU_X87_TAG, c.view.getUint8(CASE.ftw), true)
     for (let i = 0; i < 8; i++) {
       const slot = CASE.st + 16 * i
       this.#bytes.set(c.bytes.subarray(slot, slot + 10), this.mm((top + i) & 7))
     }
-    for (let i = 0; i < 4; i++) this.#bytes.set(c.bytes.subarray(CASE.xmm + 16 * i, CASE.xmm + 16 * i + 16), this.xmm(i))
+    for (let i = 0; i < 4; i++)
+      this.#bytes.set(c.bytes.subarray(CASE.xmm + 16 * i, CASE.xmm + 16 * i + 16), this.xmm(i))
     this.#bytes.set(c.bytes.subarray(CASE.mem, CASE.mem + 32), MEM)
   }
 
@@ -83,7 +95,11 @@ export class Machine {
     const { view } = this
     const fault = view.getUint32(CPU + abi.CPU_FAULT, true)
     const vector = fault & 0xff
-    c.view.setUint32(CASE.trap, fault === 0 ? 0 : vector === 6 ? SIGILL : vector === 13 ? SIGSEGV : SIGFPE, true)
+    c.view.setUint32(
+      CASE.trap,
+      fault === 0 ? 0 : vector === 6 ? SIGILL : vector === 13 ? SIGSEGV : SIGFPE,
+      true,
+    )
     c.view.setUint32(CASE.mxcsr, view.getUint32(CPU + abi.CPU_MXCSR, true), true)
     c.view.setUint16(CASE.fcw, view.getUint16(CPU + abi.CPU_X87_CW, true), true)
     const top = view.getUint32(CPU + abi.CPU_X87_TOP, true)
@@ -93,7 +109,8 @@ export class Machine {
       const from = this.mm((top + i) & 7)
       c.bytes.set(this.#bytes.subarray(from, from + 10), CASE.st + 16 * i)
     }
-    for (let i = 0; i < 4; i++) c.bytes.set(this.#bytes.subarray(this.xmm(i), this.xmm(i) + 16), CASE.xmm + 16 * i)
+    for (let i = 0; i < 4; i++)
+      c.bytes.set(this.#bytes.subarray(this.xmm(i), this.xmm(i) + 16), CASE.xmm + 16 * i)
     c.bytes.set(this.#bytes.subarray(MEM, MEM + 32), CASE.mem)
   }
 }

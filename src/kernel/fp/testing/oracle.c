@@ -1,6 +1,6 @@
 /*
  * Runs single x87, MMX or SSE instructions on the host's own CPU and reports the state afterwards.
- * usage: oracle IN OUT; both are arrays of struct test_case, see testing-oracle.ts.
+ * usage: oracle IN OUT; both are arrays of struct test_case, see oracle.ts.
  * The memory operand of an instruction is [rdx], its integer register operand rax.
  */
 #define _GNU_SOURCE

@@ -1,12 +1,12 @@
 /** The x87 instructions under test. ST(0), ST(1) and ST(3) hold related operands; memory operands are at [rdx]. */
-import { F32, F64, F80, operand, related, type Random } from './testing-operands.ts'
-import { CASE, CASE_SIZE } from './testing-oracle.ts'
-import { CaseState, MEM, type Machine } from './testing-machine.ts'
-import type { Instruction } from './testing-sse.ts'
+import { F32, F64, F80, operand, related, type Random } from './operands.ts'
+import { CASE, CASE_SIZE } from './oracle.ts'
+import { CaseState, MEM, type Instruction, type Machine } from './machine.ts'
 
 type Filler = (r: Random, c: CaseState) => void
 type Run = (m: Machine, c: CaseState) => void
 const list: Instruction[] = []
+const transcendental: Instruction[] = []
 const TWO_64 = 1n << 64n
 
 function setSt(c: CaseState, st: number, value: bigint): void {
@@ -27,7 +27,14 @@ function fillModerate(r: Random, c: CaseState): void {
   fillStack(r, c)
   if (r.below(4) === 0) return
   const field = BigInt(16383 + r.below(70) - 3)
-  setSt(c, 0, (BigInt(r.below(2)) << 79n) | (field << 64n) | (1n << 63n) | ((r.u64() >> BigInt(r.below(63))) << BigInt(r.below(40)) & ((1n << 63n) - 1n)))
+  setSt(
+    c,
+    0,
+    (BigInt(r.below(2)) << 79n) |
+      (field << 64n) |
+      (1n << 63n) |
+      (((r.u64() >> BigInt(r.below(63))) << BigInt(r.below(40))) & ((1n << 63n) - 1n)),
+  )
 }
 
 const fillM32: Filler = (r, c) => {
@@ -51,18 +58,28 @@ const fillBcd: Filler = (r, c) => {
 }
 const fillInt: Filler = (r, c) => {
   fillStack(r, c)
-  c.view.setBigUint64(CASE.mem, r.below(4) === 0 ? BigInt.asUintN(64, BigInt(r.below(3) - 1)) : r.u64() >> BigInt(r.below(64)), true)
+  c.view.setBigUint64(
+    CASE.mem,
+    r.below(4) === 0 ? BigInt.asUintN(64, BigInt(r.below(3) - 1)) : r.u64() >> BigInt(r.below(64)),
+    true,
+  )
 }
 
 /** A waiting instruction: nothing happens when an exception is pending. */
-function add(name: string, code: readonly number[], fill: Filler, run: Run): void {
-  list.push({
-    name, code, fill,
+function waiting(name: string, code: readonly number[], fill: Filler, run: Run): Instruction {
+  return {
+    name,
+    code,
+    fill,
     run: (m, c) => {
       m.call('x87_begin', 0)
       if (!m.faulted) run(m, c)
     },
-  })
+  }
+}
+
+function add(name: string, code: readonly number[], fill: Filler, run: Run): void {
+  list.push(waiting(name, code, fill, run))
 }
 
 const u16 = (m: Machine): bigint => BigInt(m.view.getInt16(MEM, true))
@@ -102,7 +119,10 @@ add('fucompp', [0xda, 0xe9], fillStack, (m) => m.call('x87_fcom_st', 1, 2, 1))
 add('ftst', [0xd9, 0xe4], fillStack, (m) => m.call('x87_ftst'))
 add('fxam', [0xd9, 0xe5], fillStack, (m) => m.call('x87_fxam'))
 for (const [name, code, pop, quiet] of [
-  ['fcomi', [0xdb, 0xf3], 0, 0], ['fcomip', [0xdf, 0xf3], 1, 0], ['fucomi', [0xdb, 0xeb], 0, 1], ['fucomip', [0xdf, 0xeb], 1, 1],
+  ['fcomi', [0xdb, 0xf3], 0, 0],
+  ['fcomip', [0xdf, 0xf3], 1, 0],
+  ['fucomi', [0xdb, 0xeb], 0, 1],
+  ['fucomip', [0xdf, 0xeb], 1, 1],
 ] as const) {
   add(name, code, fillStack, (m, c) => {
     const flags = Number(m.call('x87_fcomi', 3, pop, quiet))
@@ -119,7 +139,8 @@ add('fild.m16', [0xdf, 0x02], fillInt, (m) => m.call('x87_fild', u16(m)))
 add('fild.m32', [0xdb, 0x02], fillInt, (m) => m.call('x87_fild', u32(m)))
 add('fild.m64', [0xdf, 0x2a], fillInt, (m) => m.call('x87_fild', u64(m)))
 add('fbld', [0xdf, 0x22], fillBcd, (m) => m.call('x87_fbld', f64(m), m.view.getUint16(MEM + 8, true)))
-for (let n = 0; n < 7; n++) add(`fldconst.${n}`, [0xd9, 0xe8 + n], fillStack, (m) => m.call('x87_fld_const', n))
+for (let n = 0; n < 7; n++)
+  add(`fldconst.${n}`, [0xd9, 0xe8 + n], fillStack, (m) => m.call('x87_fld_const', n))
 
 // stores
 function addStore(name: string, code: readonly number[], pops: number, store: (m: Machine) => void): void {
@@ -131,7 +152,10 @@ function addStore(name: string, code: readonly number[], pops: number, store: (m
 function wanted(m: Machine, write: () => void): void {
   if (m.call('x87_store_wanted')) write()
 }
-for (const [pops, p] of [[0, ''], [1, 'p']] as const) {
+for (const [pops, p] of [
+  [0, ''],
+  [1, 'p'],
+] as const) {
   addStore(`fst${p}.m32`, [0xd9, 0x12 + 8 * pops], pops, (m) => {
     const v = m.callU32('x87_store_f32')
     wanted(m, () => m.view.setUint32(MEM, v, true))
@@ -166,7 +190,10 @@ addStore('fisttp.m64', [0xdd, 0x0a], 1, (m) => {
   const v = m.call('x87_store_int', 64, 1) as bigint
   wanted(m, () => m.view.setBigInt64(MEM, v, true))
 })
-for (const [name, code, helper] of [['fstp.m80', [0xdb, 0x3a], 'x87_store_f80'], ['fbstp', [0xdf, 0x32], 'x87_store_bcd']] as const) {
+for (const [name, code, helper] of [
+  ['fstp.m80', [0xdb, 0x3a], 'x87_store_f80'],
+  ['fbstp', [0xdf, 0x32], 'x87_store_bcd'],
+] as const) {
   addStore(name, code, 1, (m) => {
     const v = m.call(helper) as bigint
     wanted(m, () => {
@@ -178,7 +205,16 @@ for (const [name, code, helper] of [['fstp.m80', [0xdb, 0x3a], 'x87_store_f80'],
 
 // register file
 add('fxch', [0xd9, 0xcb], fillStack, (m) => m.call('x87_fxch', 3))
-const CONDITIONS: readonly (readonly [number, number])[] = [[0xda, 0x01], [0xda, 0x40], [0xda, 0x41], [0xda, 0x04], [0xdb, 0x01], [0xdb, 0x40], [0xdb, 0x41], [0xdb, 0x04]]
+const CONDITIONS: readonly (readonly [number, number])[] = [
+  [0xda, 0x01],
+  [0xda, 0x40],
+  [0xda, 0x41],
+  [0xda, 0x04],
+  [0xdb, 0x01],
+  [0xdb, 0x40],
+  [0xdb, 0x41],
+  [0xdb, 0x04],
+]
 for (const [i, [opcode, mask]] of CONDITIONS.entries()) {
   add(`fcmov.${i}`, [opcode, 0xc3 + (i & 3) * 8], fillStack, (m, c) => {
     const any = (c.eflags & mask) !== 0
@@ -192,20 +228,37 @@ add('fdecstp', [0xd9, 0xf6], fillStack, (m) => m.call('x87_fdecstp'))
 add('fnop', [0xd9, 0xd0], fillStack, () => {})
 add('fwait', [0x9b], fillStack, (m) => m.call('x87_wait'))
 for (const [name, code] of [
-  ['fchs', 0xe0], ['fabs', 0xe1], ['fxtract', 0xf4], ['fprem1', 0xf5], ['fprem', 0xf8], ['fsqrt', 0xfa], ['frndint', 0xfc], ['fscale', 0xfd],
+  ['fchs', 0xe0],
+  ['fabs', 0xe1],
+  ['fxtract', 0xf4],
+  ['fprem1', 0xf5],
+  ['fprem', 0xf8],
+  ['fsqrt', 0xfa],
+  ['frndint', 0xfc],
+  ['fscale', 0xfd],
 ] as const) {
   add(name, [0xd9, code], name === 'frndint' ? fillModerate : fillStack, (m) => m.call(`x87_${name}`))
 }
-add('fscale.small', [0xd9, 0xfd], (r, c) => {
-  fillStack(r, c)
-  const field = BigInt(16383 + r.below(18))
-  setSt(c, 1, (BigInt(r.below(2)) << 79n) | (field << 64n) | (1n << 63n) | (r.u64() >> 1n))
-}, (m) => m.call('x87_fscale'))
+add(
+  'fscale.small',
+  [0xd9, 0xfd],
+  (r, c) => {
+    fillStack(r, c)
+    const field = BigInt(16383 + r.below(18))
+    setSt(c, 1, (BigInt(r.below(2)) << 79n) | (field << 64n) | (1n << 63n) | (r.u64() >> 1n))
+  },
+  (m) => m.call('x87_fscale'),
+)
 
 // transcendental: arguments in their ranges, some at large
 function near(r: Random, low: number, high: number): bigint {
   const field = BigInt(16383 + low + r.below(high - low + 1))
-  return (BigInt(r.below(2)) << 79n) | (field << 64n) | (1n << 63n) | (r.u64() & ((1n << 63n) - 1n) & ~((1n << BigInt(r.below(64))) - 1n))
+  return (
+    (BigInt(r.below(2)) << 79n) |
+    (field << 64n) |
+    (1n << 63n) |
+    (r.u64() & ((1n << 63n) - 1n) & ~((1n << BigInt(r.below(64))) - 1n))
+  )
 }
 const fillAngle: Filler = (r, c) => {
   fillStack(r, c)
@@ -234,10 +287,16 @@ const fillLogPlusOne: Filler = (r, c) => {
   setSt(c, 1, near(r, -8, 8))
 }
 for (const [name, opcode, fill] of [
-  ['f2xm1', 0xf0, fillUnit], ['fyl2x', 0xf1, fillLog], ['fptan', 0xf2, fillAngle], ['fpatan', 0xf3, fillPair],
-  ['fyl2xp1', 0xf9, fillLogPlusOne], ['fsincos', 0xfb, fillAngle], ['fsin', 0xfe, fillAngle], ['fcos', 0xff, fillAngle],
+  ['f2xm1', 0xf0, fillUnit],
+  ['fyl2x', 0xf1, fillLog],
+  ['fptan', 0xf2, fillAngle],
+  ['fpatan', 0xf3, fillPair],
+  ['fyl2xp1', 0xf9, fillLogPlusOne],
+  ['fsincos', 0xfb, fillAngle],
+  ['fsin', 0xfe, fillAngle],
+  ['fcos', 0xff, fillAngle],
 ] as const) {
-  add(name, [0xd9, opcode], fill, (m) => m.call(`x87_${name}`))
+  transcendental.push(waiting(name, [0xd9, opcode], fill, (m) => m.call(`x87_${name}`)))
 }
 
 // control
@@ -245,11 +304,119 @@ add('fldcw', [0xd9, 0x2a], fillInt, (m) => m.call('x87_fldcw', f32(m) & 0xffff))
 list.push(
   { name: 'fninit', code: [0xdb, 0xe3], fill: fillStack, run: (m) => m.call('x87_fninit') },
   { name: 'fnclex', code: [0xdb, 0xe2], fill: fillStack, run: (m) => m.call('x87_fnclex') },
-  { name: 'fnstcw', code: [0xd9, 0x3a], fill: fillStack, run: (m) => m.view.setUint16(MEM, m.callU32('x87_fnstcw'), true) },
-  { name: 'fnstsw', code: [0xdd, 0x3a], fill: fillStack, run: (m) => m.view.setUint16(MEM, m.callU32('x87_fnstsw'), true) },
+  {
+    name: 'fnstcw',
+    code: [0xd9, 0x3a],
+    fill: fillStack,
+    run: (m) => m.view.setUint16(MEM, m.callU32('x87_fnstcw'), true),
+  },
+  {
+    name: 'fnstsw',
+    code: [0xdd, 0x3a],
+    fill: fillStack,
+    run: (m) => m.view.setUint16(MEM, m.callU32('x87_fnstsw'), true),
+  },
 )
 
+list.push(
+  {
+    name: 'fnstenv',
+    code: [0xd9, 0x32],
+    fill: fillStack,
+    ignore: [CASE.mem + 12, 16],
+    run: (m) => m.call('x87_fnstenv', BigInt(MEM), 0, 4),
+  },
+  {
+    name: 'fnstenv.16',
+    code: [0x66, 0xd9, 0x32],
+    fill: fillStack,
+    ignore: [CASE.mem + 6, 8],
+    run: (m) => m.call('x87_fnstenv', BigInt(MEM), 0, 2),
+  },
+)
+/** An environment with random tags and flags; the control word masks everything half of the time. */
+function fillEnvironment(step: number): Filler {
+  return (r, c) => {
+    fillStack(r, c)
+    c.view.setUint16(CASE.mem, (r.u32() & 0x1f40) | (r.below(2) ? 0x3f : r.below(64)), true)
+    c.view.setUint16(CASE.mem + step, r.u32(), true)
+    c.view.setUint16(CASE.mem + 2 * step, r.u32(), true)
+  }
+}
+for (const [name, code, size] of [
+  ['fldenv', [0xd9, 0x22], 4],
+  ['fldenv.16', [0x66, 0xd9, 0x22], 2],
+] as const) {
+  list.push({
+    name,
+    code,
+    fill: fillEnvironment(size),
+    run: (m) => {
+      m.call('x87_wait')
+      if (!m.faulted) m.call('x87_fldenv', BigInt(MEM), 0, size)
+    },
+  })
+}
+
+// MMX register operands of SSE conversions: mm0 or mm1, which lie on the stack wherever TOP says
+const fillVectors: Filler = (r, c) => {
+  fillStack(r, c)
+  for (const at of [0, 4, 8, 12]) c.view.setUint32(CASE.xmm + 16 + at, Number(operand(r, F32)), true)
+  if (r.below(2)) for (const at of [0, 8]) c.view.setBigUint64(CASE.xmm + 16 + at, operand(r, F64), true)
+  c.view.setUint32(
+    CASE.mxcsr,
+    (0x1f80 & ~(r.below(4) === 0 ? r.below(64) << 7 : 0)) | (r.below(4) << 13),
+    true,
+  )
+}
+for (const [name, code, helper, truncate] of [
+  ['cvtps2pi', [0x0f, 0x2d, 0xc1], 'sse_cvtps2pi', 0],
+  ['cvttps2pi', [0x0f, 0x2c, 0xc1], 'sse_cvtps2pi', 1],
+  ['cvtpd2pi', [0x66, 0x0f, 0x2d, 0xc1], 'sse_cvtpd2pi', 0],
+  ['cvttpd2pi', [0x66, 0x0f, 0x2c, 0xc1], 'sse_cvtpd2pi', 1],
+] as const) {
+  list.push({
+    name,
+    code,
+    fill: fillVectors,
+    run: (m) => {
+      m.call('x87_wait')
+      if (m.faulted) return
+      m.call('mmx_enter')
+      m.call(helper, m.mm(0), m.xmm(1), truncate)
+      if (!m.faulted) m.view.setUint16(m.mm(0) + 8, 0xffff, true)
+    },
+  })
+}
+for (const [name, code, helper] of [
+  ['cvtpi2ps', [0x0f, 0x2a, 0xc1], 'sse_cvtpi2ps'],
+  ['cvtpi2pd', [0x66, 0x0f, 0x2a, 0xc1], 'sse_cvtdq2pd'],
+] as const) {
+  list.push({
+    name,
+    code,
+    fill: fillVectors,
+    run: (m) => {
+      m.call('x87_wait')
+      if (m.faulted) return
+      m.call('mmx_enter')
+      m.call(helper, m.xmm(0), m.mm(1))
+    },
+  })
+}
+list.push({
+  name: 'emms',
+  code: [0x0f, 0x77],
+  fill: fillVectors,
+  run: (m) => {
+    m.call('x87_wait')
+    if (!m.faulted) m.call('mmx_emms')
+  },
+})
+
 export const X87_INSTRUCTIONS: readonly Instruction[] = list
+/** Results agree with the host to one unit in the last place. */
+export const TRANSCENDENTAL_INSTRUCTIONS: readonly Instruction[] = transcendental
 
 const X87_FLAGS = 0x7f
 

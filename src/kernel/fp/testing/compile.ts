@@ -5,11 +5,11 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import asc from 'assemblyscript/asc'
 
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../../../', import.meta.url))
 
 /** Modules outside of the floating-point folder that would bring the whole kernel in. */
 const STUBBED = new Set(['src/kernel/mmu.ts', 'src/kernel/irqchip/routing.ts'])
-const STUBS = `${ROOT}src/kernel/fp/testing-stubs.ts`
+const STUBS = `${ROOT}src/kernel/fp/test-stubs.ts`
 
 export interface CompiledKernel {
   readonly memory: WebAssembly.Memory
@@ -20,8 +20,22 @@ export interface CompiledKernel {
 export async function compileKernel(entry: string, optimise = true): Promise<CompiledKernel> {
   let binary: Uint8Array | undefined
   const args = [
-    entry, '--runtime', 'stub', '--importMemory', '--sharedMemory', '--initialMemory', '32', '--maximumMemory', '32',
-    '--memoryBase', String(0x1_0000), '--enable', 'threads,simd,bulk-memory,relaxed-simd', '--noAssert', '-o', 'out.wasm',
+    entry,
+    '--runtime',
+    'stub',
+    '--importMemory',
+    '--sharedMemory',
+    '--initialMemory',
+    '32',
+    '--maximumMemory',
+    '32',
+    '--memoryBase',
+    String(0x1_0000),
+    '--enable',
+    'threads,simd,bulk-memory,relaxed-simd',
+    '--noAssert',
+    '-o',
+    'out.wasm',
     ...(optimise ? ['-O3'] : []),
   ]
   let complaints = ''
@@ -39,10 +53,16 @@ export async function compileKernel(entry: string, optimise = true): Promise<Com
     listFiles: () => [],
     stderr: { write: (chunk) => void (complaints += String(chunk)) },
   })
-  if (error !== null || binary === undefined) throw new Error(`asc ${entry}: ${error?.message ?? 'no output'}\n${complaints}`)
+  if (error !== null || binary === undefined)
+    throw new Error(`asc ${entry}: ${error?.message ?? 'no output'}\n${complaints}`)
   const memory = new WebAssembly.Memory({ initial: 32, maximum: 32, shared: true })
   const { instance } = await WebAssembly.instantiate(binary as BufferSource & Uint8Array, {
-    env: { memory, abort: () => { throw new Error('kernel abort') } },
+    env: {
+      memory,
+      abort: () => {
+        throw new Error('kernel abort')
+      },
+    },
     host: { now: () => performance.now() * 1e6, kick: () => {} },
   })
   return { memory, exports: instance.exports as unknown as CompiledKernel['exports'] }
