@@ -36,6 +36,8 @@ const WASM_DIR = path.join(ROOT_DIR, 'public/wasm')
 /** Debian packages by the command that shows their presence. */
 const CHROMIUM = { commands: ['chromium', 'chromium-browser', 'google-chrome'], packages: ['chromium'] }
 const COMPILER = { commands: ['gcc'], packages: ['gcc', 'libc6-dev'] }
+/** Its objdump judges our disassembler. */
+const BINUTILS = { commands: ['objdump'], packages: ['binutils'] }
 
 export function ensureNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
@@ -73,10 +75,10 @@ function readJson(file) {
   }
 }
 
-/** What tests need beyond npm: a browser, and a C compiler for the oracle that runs rows on the host's own CPU. */
+/** What tests need beyond npm: a browser, and C tools for what runs rows on the host's own CPU. */
 export function ensureTestPackages() {
   const browser = process.env['CHROMIUM_PATH'] ? [] : missingOf(CHROMIUM)
-  const compiler = process.arch === 'x64' ? missingOf(COMPILER) : []
+  const compiler = process.arch === 'x64' ? [...missingOf(COMPILER), ...missingOf(BINUTILS)] : []
   ensureAptPackages([...browser, ...compiler])
 }
 
