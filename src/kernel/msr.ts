@@ -100,10 +100,10 @@ const MSR_KERNEL_GS_BASE: u32 = 0xc000_0102
 const MSR_TSC_AUX: u32 = 0xc000_0103
 
 /**
- * Nothing runs speculatively here (SDM Vol. 4, 10AH): RDCL_NO 0, SKIP_L1DFL_VMENTRY 3, SSB_NO 4, MDS_NO 5,
+ * Nothing runs speculatively here (SDM Vol. 4, 10AH): RDCL_NO 0, IBRS_ALL 1, SKIP_L1DFL_VMENTRY 3, SSB_NO 4, MDS_NO 5,
  * IF_PSCHANGE_MC_NO 6, TAA_NO 8, SBDR_SSDP_NO 13, FBSDP_NO 14, PSDP_NO 15, BHI_NO 20, PBRSB_NO 24, GDS_NO 26, RFDS_NO 27.
  */
-const ARCH_CAPABILITIES: u64 = 0x0d10_e179
+const ARCH_CAPABILITIES: u64 = 0x0d10_e17b
 const MTRRCAP: u64 = 0x508 // 8 variable ranges, fixed ranges, write combining
 
 /** Set when an MSR does not exist, as opposed to one that refuses a value. */

@@ -73,7 +73,7 @@ export class GuestRam {
 
   readInto(gpa: number, target: Uint8Array): void {
     this.#check(gpa, target.length)
-    for (let done = 0; done < target.length; ) {
+    for (let done = 0; done < target.length;) {
       const at = this.#address(gpa + done, false)
       const bytes = Math.min(target.length - done, PAGE - (at % PAGE))
       target.set(this.#u8.subarray(at, at + bytes), done)
@@ -83,7 +83,7 @@ export class GuestRam {
 
   write(gpa: number, bytes: Uint8Array): void {
     this.#check(gpa, bytes.length)
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       const at = this.#address(gpa + done, true)
       const count = Math.min(bytes.length - done, PAGE - (at % PAGE))
       this.#u8.set(bytes.subarray(done, done + count), at)
@@ -152,8 +152,10 @@ export class GuestRam {
 
   /** Puts an image over [gpa, gpa + bytes.length), page-aligned: guest writes to it are dropped. Mapping it again renews it. */
   mapRom(gpa: number, bytes: Uint8Array): void {
-    if (gpa % PAGE !== 0 || bytes.length % PAGE !== 0) throw new RangeError(`a ROM at ${hex(gpa)} of ${bytes.length} bytes is not page-aligned`)
-    if ((gpa + bytes.length) / PAGE > this.#map.length) throw new RangeError(`a ROM at ${hex(gpa)} lies beyond the frame map`)
+    if (gpa % PAGE !== 0 || bytes.length % PAGE !== 0)
+      throw new RangeError(`a ROM at ${hex(gpa)} of ${bytes.length} bytes is not page-aligned`)
+    if ((gpa + bytes.length) / PAGE > this.#map.length)
+      throw new RangeError(`a ROM at ${hex(gpa)} lies beyond the frame map`)
     for (let done = 0; done < bytes.length; done += PAGE) {
       const gfn = (gpa + done) / PAGE
       const rom = this.#roms.get(gfn)?.rom ?? this.#romFrame(gfn)
@@ -200,14 +202,16 @@ export class GuestRam {
       return (entry & abi.FRAME_NUMBER_MASK) * PAGE + (gpa % PAGE)
     }
     const frame = this.#kernel.gfn_frame(gfn, write ? 1 : 0) >>> 0
-    if (frame === 0) throw new FramePoolError(`no frame for gpa ${hex(gpa)}: the pool of shared memory is used up`)
+    if (frame === 0)
+      throw new FramePoolError(`no frame for gpa ${hex(gpa)}: the pool of shared memory is used up`)
     return frame + (gpa % PAGE)
   }
 
   /** After a write: a vCPU that decoded the page in between must forget it. */
   #written(gpa: number, bytes: number): void {
     const gfn = Math.floor(gpa / PAGE)
-    if (((this.#map[gfn] ?? 0) & abi.FRAME_CODE) !== 0) this.#kernel.code_store(gfn, gpa % PAGE, (gpa % PAGE) + bytes - 1)
+    if (((this.#map[gfn] ?? 0) & abi.FRAME_CODE) !== 0)
+      this.#kernel.code_store(gfn, gpa % PAGE, (gpa % PAGE) + bytes - 1)
   }
 
   #viewOf(gpa: number, bytes: number): DataView {
@@ -244,4 +248,5 @@ export class GuestRam {
   }
 }
 
-const romEntry = (address: number): number => abi.FRAME_PRESENT | abi.FRAME_RAM | abi.FRAME_READONLY | (address / PAGE)
+const romEntry = (address: number): number =>
+  abi.FRAME_PRESENT | abi.FRAME_RAM | abi.FRAME_READONLY | (address / PAGE)
