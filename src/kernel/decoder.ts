@@ -342,7 +342,8 @@ function emit(candidate: usize, opcode: u32, modrm: u32, mode: u32, pageOff: u32
     else readAddress(modrm)
     if (memoryKind == DT_MEM_POP && base == CPU_RSP) disp += 2 << operandSize
   } else if (memoryKind == DT_MEM_RDI) {
-    base = CPU_RDI
+    base = CPU_RDI // its ModRM names registers, so it is a register form
+    isMemory = false
   } else if (memoryKind == DT_MEM_RBX) {
     base = CPU_RBX
   } else {
