@@ -254,8 +254,11 @@ function watch(gfn: u32): bool {
   let waited = false
   for (let i: u32 = 0; i < count; i++) {
     const target = cpu_at(i)
-    if (target == 0 || target == cpu || atomic.load<u32>(target + CPU_IN_GUEST) == 0) continue
-    cpu_request(target, REQ_TLB)
+    if (target == 0 || target == cpu) continue
+    // Who is out of the guest is not waited for, but must flush when it comes back (reenter_guest). No wake-up: a
+    // halted vCPU may sleep on.
+    atomic.or<u32>(target + CPU_REQ, REQ_TLB)
+    if (atomic.load<u32>(target + CPU_IN_GUEST) == 0) continue
     if (!waited) leave_guest() // so that nobody waits for us: two vCPUs may be here at once
     waited = true
     let looks: u32 = 0

@@ -4,6 +4,7 @@
  */
 import { MIN_RAM_BYTES } from '#firmware/memory-map.ts'
 import type { BlockBackend } from '#devices/virtio-blk.ts'
+import { CPU_MODEL_NAMES } from './cpu-models.ts'
 
 /** A bad option of createMachine(), with the remedy in its message. */
 export class ConfigError extends Error {
@@ -106,5 +107,7 @@ export function resolveConfig(options: MachineOptions): ResolvedConfig {
   if (options.kernel === undefined && options.bios === undefined) {
     throw new ConfigError('nothing to start: give a kernel or a bios')
   }
-  return { ramBytes, cpus, cpuModel: options.cpuModel ?? 'x86-64-v2', serialPorts }
+  const cpuModel = options.cpuModel ?? 'x86-64-v2'
+  if (!CPU_MODEL_NAMES.includes(cpuModel)) throw new ConfigError(`CPU model "${cpuModel}" is unknown: choose from ${CPU_MODEL_NAMES.join(', ')}`)
+  return { ramBytes, cpus, cpuModel, serialPorts }
 }

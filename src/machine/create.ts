@@ -5,9 +5,10 @@
 import * as abi from '#abi/layout.ts'
 import { MESSAGE_PROTOCOL } from '#abi/messages.types.ts'
 import type { BlockBackend } from '#devices/virtio-blk.ts'
+import { ABOVE_4G, ramLayout } from '#firmware/memory-map.ts'
 import { createHub } from '#hub/hub.ts'
 import type { MachineEvent } from '#hub/ports.ts'
-import { createGuestMemory } from '#memory/guest-memory.ts'
+import { GuestRam } from '#memory/guest-memory.ts'
 import { ConfigError, resolveConfig } from './config.ts'
 import type { MachineOptions, ResolvedConfig } from './config.ts'
 import { writeCpuModel } from './cpu-models.ts'
@@ -17,6 +18,7 @@ import type { LoadedImages } from './firmware.ts'
 import { GuestTime } from './guest-time.ts'
 import type { MachineHost, VcpuThread } from './host.ts'
 import { instantiateKernel } from './kernel-instance.ts'
+import type { KernelInstance } from './kernel-instance.ts'
 import { Machine } from './machine.ts'
 import type { MachineEvents } from './machine.ts'
 import { addPcDevices } from './pc.ts'
@@ -39,9 +41,13 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
   const kernel = await instantiateKernel(engine.kernel, memory, vm, host.clock)
   const time = new GuestTime(host.clock, memory.buffer, vm)
   setOptions(memory.buffer, vm, cpus, options)
-  for (const [index, cpu] of cpus.entries()) writeCpuModel(memory.buffer, cpu, config.cpuModel, { index, count: config.cpus })
+  for (const [index, cpu] of cpus.entries()) {
+    writeCpuModel(memory.buffer, cpu, config.cpuModel, { index, count: config.cpus, seed: host.randomBytes(32) })
+  }
 
-  const guest = createGuestMemory({ buffer: memory.buffer, vm, ramBytes: config.ramBytes, kernel: kernel.exports })
+  const { low, high } = ramLayout(config.ramBytes)
+  const ram = [{ start: 0, bytes: low }, ...(high > 0 ? [{ start: ABOVE_4G, bytes: high }] : [])]
+  const guest = new GuestRam({ buffer: memory.buffer, vm, ram, kernel: kernel.exports })
   // Devices may raise events before the machine exists to hear them: never in practice, but order must not matter.
   let handle: (event: MachineEvent) => void = () => undefined
   const hub = createHub({
@@ -54,7 +60,10 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     log: { write: (level, text) => events.emit('log', { level, text }) },
     emit: (event) => handle(event),
   })
-  const devices = addPcDevices(hub, pcConfig(config, options, disks), host, guest.firmwarePorts)
+  const devices = addPcDevices(hub, pcConfig(config, options, disks), host, {
+    setPam: (start, end, readable, writable) => guest.setPam(start, end, readable, writable),
+    setA20: (enabled) => setA20(memory.buffer, vm, kernel, enabled),
+  })
 
   const resetCpus = (): void => {
     kernel.resetIrqchip()
@@ -97,6 +106,7 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     serial: devices.serial,
     channels: devices.channels,
     request: kernel.request,
+    readGuest: (gpa, lengthBytes) => (guest.contains(gpa, lengthBytes) ? guest.read(gpa, lengthBytes) : undefined),
     resizeConsole: devices.resizeHvc0,
     resetAll: () => {
       hub.reset()
@@ -156,6 +166,15 @@ function pcConfig(
     disks,
     testDevices: options.testDevices === true,
   }
+}
+
+const A20_OPEN = 0xffff_ffff
+const A20_CLOSED = 0xffef_ffff
+
+/** The keyboard controller's A20 gate; port 0x92 does the same inside the kernel. */
+function setA20(buffer: ArrayBufferLike, vm: number, kernel: KernelInstance, enabled: boolean): void {
+  new DataView(buffer).setUint32(vm + abi.VM_A20_MASK, enabled ? A20_OPEN : A20_CLOSED, true)
+  kernel.exports.flush_everywhere()
 }
 
 function setOptions(buffer: ArrayBufferLike, vm: number, cpus: readonly number[], options: MachineOptions): void {

@@ -13,6 +13,9 @@ export interface KernelExports {
   cpu_request(cpu: number, bits: number): void
   cpu_reset(): void
   update_mode(): void
+  gfn_frame(gfn: number, write: number): number
+  code_store(gfn: number, first: number, last: number): void
+  flush_everywhere(): void
 }
 
 export interface KernelInstance {

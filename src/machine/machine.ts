@@ -11,6 +11,7 @@ import type { Hub } from '#hub/hub.ts'
 import type { LogLevel, MachineEvent } from '#hub/ports.ts'
 import type { ConsoleStream } from './console-stream.ts'
 import { describeCrash } from './crash-report.ts'
+import type { GuestBytes } from './crash-report.ts'
 import { Emitter } from './emitter.ts'
 import type { MachineHost, VcpuThread } from './host.ts'
 import { Shell } from './shell.ts'
@@ -53,6 +54,7 @@ export interface MachineParts {
   readonly serial: readonly ConsoleStream[]
   readonly channels: ReadonlyMap<string, ConsoleStream>
   request(cpu: number, bits: number): void
+  readonly readGuest: GuestBytes
   resizeConsole(columns: number, rows: number): void
   /** Power-on state of CPUs, controllers, devices and firmware data; vCPUs are paused. */
   resetAll(): void
@@ -258,8 +260,8 @@ export class Machine {
 
   #crash(message: string, vcpu?: number, stack?: string): void {
     if (this.#state === 'stopped' || this.#state === 'crashed') return
-    const { memory, cpus, events } = this.#parts
-    const report = vcpu === undefined ? '' : `\n${describeCrash(memory.buffer, cpus, vcpu)}`
+    const { memory, cpus, events, readGuest } = this.#parts
+    const report = vcpu === undefined ? '' : `\n${describeCrash(memory.buffer, cpus, vcpu, readGuest)}`
     const text = `${message}${stack === undefined ? '' : `\n${stack}`}${report}`
     this.#end({ state: 'crashed', reason: text })
     events.emit('error', { message: text })

@@ -2,8 +2,10 @@
 import { CharPipe } from '#devices/char-pipe.ts'
 import * as catalog from '#devices/catalog.ts'
 import type { BlockBackend } from '#devices/virtio-blk.ts'
+import { FW_CFG_E820_TABLE, FW_CFG_MAX_CPUS, FW_CFG_NB_CPUS, FW_CFG_NOGRAPHIC, FW_CFG_RAM_SIZE, FwCfgItems } from '#devices/fw-cfg-items.ts'
 import { COM_PORTS } from '#devices/uart-16550a.ts'
-import { ramLayout } from '#firmware/memory-map.ts'
+import { ByteWriter } from '#firmware/byte-writer.ts'
+import { E820_TYPE, e820Map, ramLayout } from '#firmware/memory-map.ts'
 import type { Hub } from '#hub/hub.ts'
 import { ConsoleStream } from './console-stream.ts'
 import type { MachineHost } from './host.ts'
@@ -37,6 +39,7 @@ export function addPcDevices(hub: Hub, config: PcConfig, host: MachineHost, firm
   const pm = hub.addDevice(catalog.piix4Pm, { name: 'acpi-pm', pci: { slot: 1, fn: 3 } })
   hub.addDevice(catalog.cmosRtc, { name: 'rtc', config: { lowRamBytes: low, highRamBytes: high, cpus: config.cpus } })
   hub.addDevice(catalog.i8042, { name: 'i8042', ports: firmware })
+  hub.addDevice(catalog.fwCfg, { name: 'fw-cfg', ports: { items: fwCfgItems(config) } })
   hub.addDevice(catalog.pvpanic, { name: 'pvpanic' })
 
   const serial = COM_PORTS.slice(0, config.serialPorts).map(({ port, irq }, i) => {
@@ -79,6 +82,20 @@ export function addPcDevices(hub: Hub, config: PcConfig, host: MachineHost, firm
 export interface FirmwarePorts {
   setPam(start: number, end: number, readable: boolean, writable: boolean): void
   setA20(enabled: boolean): void
+}
+
+/** What firmware and test kernels ask first: memory and processors. */
+function fwCfgItems(config: PcConfig): FwCfgItems {
+  const items = new FwCfgItems()
+  items.setU64(FW_CFG_RAM_SIZE, BigInt(config.ramBytes))
+  items.setU16(FW_CFG_NB_CPUS, config.cpus)
+  items.setU16(FW_CFG_MAX_CPUS, config.cpus)
+  items.setU16(FW_CFG_NOGRAPHIC, 1)
+  const map = new ByteWriter()
+  for (const entry of e820Map(config.ramBytes)) map.u64(entry.start).u64(entry.bytes).u32(E820_TYPE[entry.type])
+  items.setFile('etc/e820', map.finish())
+  items.setItem(FW_CFG_E820_TABLE, new Uint8Array(4))
+  return items
 }
 
 function connectPipe(name: string): { pipe: CharPipe; stream: ConsoleStream } {
