@@ -108,7 +108,8 @@ describe('recorded answers of a processor', () => {
     const first = EXACT_INSTRUCTIONS[0]
     if (first === undefined) throw new Error('no instructions')
     const after = state(runHere(first, makeCases(first, 1, 0)), 0)
-    after.set([after.at(CASE.xmm)! ^ 1], CASE.xmm)
+    const view = new DataView(after.buffer, after.byteOffset)
+    view.setUint8(CASE.xmm, view.getUint8(CASE.xmm) ^ 1)
     expect(fingerprint(tidy(first, after))).not.toBe(golden.fingerprint(0, 0))
   })
 })
