@@ -26,11 +26,17 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   'fw-cfg': { ports: () => ({ items: new FwCfgItems() }) },
   'uart-16550a': { ports: () => ({ chardev: new CharPipe() }) },
   'virtio-blk': { ports: () => ({ disk: new MemoryDisk(0x1_0000) }) },
-  'virtio-console': { config: { channels: ['agent'] }, ports: () => ({ chars: [new CharPipe(), new CharPipe()] }) },
+  'virtio-console': {
+    config: { channels: ['agent'] },
+    ports: () => ({ chars: [new CharPipe(), new CharPipe()] }),
+  },
   'virtio-rng': { ports: () => ({ entropy: { fill: (bytes: Uint8Array) => bytes.fill(0x5a) } }) },
 }
 
-function build(definition: AnyDeviceDefinition, saved?: DeviceSection): { test: TestHub; device: Device<unknown> } {
+function build(
+  definition: AnyDeviceDefinition,
+  saved?: DeviceSection,
+): { test: TestHub; device: Device<unknown> } {
   const test = new TestHub()
   const isBridge = definition.type === 'i440fx'
   if (!isBridge) test.hub.addDevice(i440fx, { name: 'bridge', pci: { slot: 0 } })
@@ -68,7 +74,10 @@ function hammer(test: TestHub, rounds: number): void {
   placeBars(test)
   const ports = claimed(test.hub.pio.list())
   const mmio = claimed(test.hub.mmio.list())
-  const spots = [...ports.map((range) => ({ range, isPort: true })), ...mmio.map((range) => ({ range, isPort: false }))]
+  const spots = [
+    ...ports.map((range) => ({ range, isPort: true })),
+    ...mmio.map((range) => ({ range, isPort: false })),
+  ]
   if (spots.length === 0) return
   for (let round = 0; round < rounds; round++) {
     const spot = spots[random() % spots.length]
@@ -114,64 +123,67 @@ function corrupt(codec: StateCodec<unknown>, state: Record<string, unknown>, vic
   return out.bytes()
 }
 
-describe.each(CATALOG.map((definition) => [definition.type, definition] as const))('%s', (_type, definition) => {
-  it('resets to the same state twice', () => {
-    const { test, device } = build(definition)
-    hammer(test, 300)
+describe.each(CATALOG.map((definition) => [definition.type, definition] as const))(
+  '%s',
+  (_type, definition) => {
+    it('resets to the same state twice', () => {
+      const { test, device } = build(definition)
+      hammer(test, 300)
 
-    device.reset()
-    const once = section(test)
-    device.reset()
+      device.reset()
+      const once = section(test)
+      device.reset()
 
-    expect(section(test)).toEqual(once)
-  })
+      expect(section(test)).toEqual(once)
+    })
 
-  it('saves, restores and saves the same bytes', () => {
-    const { test } = build(definition)
-    hammer(test, 300)
-    const saved = section(test)
+    it('saves, restores and saves the same bytes', () => {
+      const { test } = build(definition)
+      hammer(test, 300)
+      const saved = section(test)
 
-    const again = build(definition, saved)
+      const again = build(definition, saved)
 
-    expect(section(again.test)).toEqual(saved)
-  })
+      expect(section(again.test)).toEqual(saved)
+    })
 
-  it('survives accesses to every offset in every width', () => {
-    const { test } = build(definition)
+    it('survives accesses to every offset in every width', () => {
+      const { test } = build(definition)
 
-    expect(() => hammer(test, 4000)).not.toThrow()
-  })
+      expect(() => hammer(test, 4000)).not.toThrow()
+    })
 
-  it('refuses a section that is cut, too long, or of a later version', () => {
-    const { test } = build(definition)
-    const { state } = section(test)
-    const longer = new Uint8Array([...state, 0])
-    const later = state.slice()
-    later[0] = 0xfe
+    it('refuses a section that is cut, too long, or of a later version', () => {
+      const { test } = build(definition)
+      const { state } = section(test)
+      const longer = new Uint8Array([...state, 0])
+      const later = state.slice()
+      later[0] = 0xfe
 
-    for (const bytes of [state.subarray(0, state.length - 1), longer, later, new Uint8Array()]) {
-      expect(() => definition.state.decode(bytes)).toThrow(SnapshotError)
-    }
-  })
+      for (const bytes of [state.subarray(0, state.length - 1), longer, later, new Uint8Array()]) {
+        expect(() => definition.state.decode(bytes)).toThrow(SnapshotError)
+      }
+    })
 
-  it('refuses each field outside its domain', () => {
-    const { test } = build(definition)
-    const codec = definition.state as StateCodec<Record<string, unknown>>
-    const state = codec.decode(section(test).state)
+    it('refuses each field outside its domain', () => {
+      const { test } = build(definition)
+      const codec = definition.state as StateCodec<Record<string, unknown>>
+      const state = codec.decode(section(test).state)
 
-    for (const [key, field] of Object.entries(codec.fields)) {
-      if (field.encodeOutside === undefined) continue
-      expect(() => codec.decode(corrupt(codec, state, key)), key).toThrow(SnapshotError)
-    }
-  })
+      for (const [key, field] of Object.entries(codec.fields)) {
+        if (field.encodeOutside === undefined) continue
+        expect(() => codec.decode(corrupt(codec, state, key)), key).toThrow(SnapshotError)
+      }
+    })
 
-  it('refuses the section of another type', () => {
-    const { test } = build(definition)
-    const saved = { ...section(test), type: 'something-else' }
+    it('refuses the section of another type', () => {
+      const { test } = build(definition)
+      const saved = { ...section(test), type: 'something-else' }
 
-    expect(() => build(definition, saved)).toThrow(/something-else/)
-  })
-})
+      expect(() => build(definition, saved)).toThrow(/something-else/)
+    })
+  },
+)
 
 describe('the catalogue', () => {
   it('has every type once', () => {

@@ -72,7 +72,11 @@ export class CharPipe implements CharBackend {
   }
 
   receivable(): void {
-    for (let first = this.#input[0]; first !== undefined && this.#device !== undefined; first = this.#input[0]) {
+    for (
+      let first = this.#input[0];
+      first !== undefined && this.#device !== undefined;
+      first = this.#input[0]
+    ) {
       const taken = this.#device.receive(first)
       if (taken < first.length) {
         this.#input[0] = first.subarray(taken)

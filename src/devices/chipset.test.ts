@@ -27,7 +27,11 @@ function setUp(): { test: TestHub; pm: Piix4Pm; pam: [number, number, boolean, b
   test.hub.addDevice(piix3, { name: 'isa', pci: { slot: 1, fn: 0 } })
   const pm = test.hub.addDevice(piix4Pm, { name: 'pm', pci: { slot: 1, fn: 3 } })
   test.hub.addDevice(pciTestdev, { name: 'testdev', pci: { slot: TESTDEV_SLOT } })
-  test.hub.addDevice(virtioRng, { name: 'rng', pci: { slot: RNG_SLOT }, ports: { entropy: { fill: () => undefined } } })
+  test.hub.addDevice(virtioRng, {
+    name: 'rng',
+    pci: { slot: RNG_SLOT },
+    ports: { entropy: { fill: () => undefined } },
+  })
   return { test, pm, pam }
 }
 
@@ -206,7 +210,11 @@ describe('ACPI power management', () => {
 
   it('gives the timer to the kernel and moves with PMBASE', () => {
     const { test } = setUp()
-    expect(test.portClass(PM_BASE + 8)).toEqual({ read: exits.ACCESS_KERNEL, write: exits.ACCESS_IGNORE, kernelDevice: exits.KDEV_PMTIMER })
+    expect(test.portClass(PM_BASE + 8)).toEqual({
+      read: exits.ACCESS_KERNEL,
+      write: exits.ACCESS_IGNORE,
+      kernelDevice: exits.KDEV_PMTIMER,
+    })
 
     test.configWrite(1, 3, 0x40, 0xb001)
     expect(test.portClass(PM_BASE).read).toBe(exits.ACCESS_NONE)

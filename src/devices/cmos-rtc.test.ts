@@ -7,7 +7,11 @@ import { cmosRtc } from './cmos-rtc.ts'
 const IRQ = 8
 const B_24H = 2
 
-function setUp(): { test: TestHub; read: (register: number) => number; write: (register: number, value: number) => void } {
+function setUp(): {
+  test: TestHub
+  read: (register: number) => number
+  write: (register: number, value: number) => void
+} {
   const test = new TestHub()
   test.hub.addDevice(cmosRtc, {
     name: 'rtc',
@@ -54,7 +58,15 @@ describe('RTC', () => {
   it('keeps a time that the guest sets, and goes on from it', () => {
     const { test, read, write } = setUp()
     write(0x0b, 0x80 | B_24H)
-    for (const [register, value] of [[0, 0x58], [2, 0x59], [4, 0x12], [7, 0x31], [8, 0x12], [9, 0x99], [0x32, 0x19]] as const) {
+    for (const [register, value] of [
+      [0, 0x58],
+      [2, 0x59],
+      [4, 0x12],
+      [7, 0x31],
+      [8, 0x12],
+      [9, 0x99],
+      [0x32, 0x19],
+    ] as const) {
       write(register, value)
     }
     test.clock.advance(5000)

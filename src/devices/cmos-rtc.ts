@@ -81,7 +81,10 @@ class CmosRtc implements Device<RtcState> {
       read: ['ignore', 'sync'],
       write: ['posted', 'sync'],
       width: 1,
-      handler: { read: (offset) => this.#read(offset), write: (offset, _bytes, value) => this.#write(offset, value) },
+      handler: {
+        read: (offset) => this.#read(offset),
+        write: (offset, _bytes, value) => this.#write(offset, value),
+      },
     })
     if (state) this.#restore(state)
     else this.#powerOn()

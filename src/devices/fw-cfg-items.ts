@@ -65,7 +65,8 @@ export class FwCfgItems {
 
   /** A file by name: at most 55 ASCII characters, such as etc/e820. */
   setFile(name: string, bytes: Uint8Array): void {
-    if (name.length >= NAME_BYTES) throw new RangeError(`fw_cfg file name "${name}" is longer than ${NAME_BYTES - 1}`)
+    if (name.length >= NAME_BYTES)
+      throw new RangeError(`fw_cfg file name "${name}" is longer than ${NAME_BYTES - 1}`)
     if (this.#files.size >= FW_CFG_FILES_MAX) throw new RangeError('fw_cfg has no room for more files')
     this.#files.set(name, bytes)
     this.#directory = undefined

@@ -12,7 +12,12 @@ const SKIP = 4
 const SELECT = 8
 const WRITE = 0x10
 
-function setUp(): { test: TestHub; items: FwCfgItems; read: (count: number) => number[]; dma: (control: number, length: number, target?: number) => number } {
+function setUp(): {
+  test: TestHub
+  items: FwCfgItems
+  read: (count: number) => number[]
+  dma: (control: number, length: number, target?: number) => number
+} {
   const test = new TestHub()
   const items = new FwCfgItems()
   items.setU16(FW_CFG_NB_CPUS, 2)
@@ -31,7 +36,8 @@ function setUp(): { test: TestHub; items: FwCfgItems; read: (count: number) => n
   return { test, items, read: (count) => Array.from({ length: count }, () => test.in(0x511)), dma }
 }
 
-const swap = (value: number): number => new DataView(Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value).buffer).getUint32(0, true)
+const swap = (value: number): number =>
+  new DataView(Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value).buffer).getUint32(0, true)
 
 describe('fw_cfg', () => {
   it('signs as the interface does, and reads zero after the end', () => {

@@ -54,12 +54,18 @@ class FwCfg implements Device<FwCfgState> {
       start: SELECTOR_PORT,
       count: 2,
       width: 2,
-      handler: { read: (_at, bytes) => this.#readData(bytes), write: (at, bytes, value) => this.#writeSelector(at, bytes, value) },
+      handler: {
+        read: (_at, bytes) => this.#readData(bytes),
+        write: (at, bytes, value) => this.#writeSelector(at, bytes, value),
+      },
     })
     ports.pio.claim({
       start: DMA_PORT,
       count: 8,
-      handler: { read: (at, bytes) => readDma(at, bytes), write: (at, bytes, value) => this.#writeDma(at, bytes, value) },
+      handler: {
+        read: (at, bytes) => readDma(at, bytes),
+        write: (at, bytes, value) => this.#writeDma(at, bytes, value),
+      },
     })
   }
 
@@ -124,7 +130,7 @@ class FwCfg implements Device<FwCfgState> {
     if (target > Number.MAX_SAFE_INTEGER || !memory.contains(target, lengthBytes)) return false
     const item = items.item(this.#selector) ?? new Uint8Array()
     const zeroes = new Uint8Array(CHUNK_BYTES)
-    for (let done = 0; done < lengthBytes; ) {
+    for (let done = 0; done < lengthBytes;) {
       const from = Math.min(this.#offset + done, item.length)
       const piece = from < item.length ? item.subarray(from, from + CHUNK_BYTES) : zeroes
       const bytes = Math.min(piece.length, lengthBytes - done)

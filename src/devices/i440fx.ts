@@ -121,7 +121,8 @@ class I440fx implements Device<BridgeState> {
   #applyPam(): void {
     const { setPam } = this.#ports
     if (setPam === undefined) return
-    const nibble = (at: number, high: boolean): number => (this.#function.config.get(at, 1) >> (high ? 4 : 0)) & 3
+    const nibble = (at: number, high: boolean): number =>
+      (this.#function.config.get(at, 1) >> (high ? 4 : 0)) & 3
     const apply = (start: number, end: number, value: number): void =>
       setPam.call(this.#ports, start, end, (value & 1) !== 0, (value & 2) !== 0)
     apply(0xf_0000, 0x10_0000, nibble(PAM, true))

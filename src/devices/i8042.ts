@@ -124,7 +124,8 @@ class I8042 implements Device<KbcState> {
 
   #status(): number {
     const first = this.#queue[0]
-    let status = STATUS_UNLOCKED | (this.#commandByte & STATUS_SYSTEM) | (this.#lastWasCommand ? STATUS_COMMAND : 0)
+    let status =
+      STATUS_UNLOCKED | (this.#commandByte & STATUS_SYSTEM) | (this.#lastWasCommand ? STATUS_COMMAND : 0)
     if (first !== undefined) status |= STATUS_OUTPUT_FULL | (first.fromMouse ? STATUS_FROM_MOUSE : 0)
     return status
   }
@@ -143,7 +144,8 @@ class I8042 implements Device<KbcState> {
   }
 
   #fromDevice(value: number, fromMouse: boolean): void {
-    if ((this.#commandByte & (fromMouse ? BYTE_MOUSE_OFF : BYTE_KEYBOARD_OFF)) === 0) this.#reply(value, fromMouse)
+    if ((this.#commandByte & (fromMouse ? BYTE_MOUSE_OFF : BYTE_KEYBOARD_OFF)) === 0)
+      this.#reply(value, fromMouse)
   }
 
   #updateLines(): void {

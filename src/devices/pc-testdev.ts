@@ -26,7 +26,12 @@ export const pcTestdev = defineDevice({
     ports.pio.claim({ ...LATCHES, ...kernel })
     for (const start of MORE_LATCHES) ports.pio.tryClaim({ start, count: 1, ...kernel })
     ports.pio.claim({ ...IRQ_LINES, ...kernel })
-    ports.mmio.claim({ start: IO_RAM, bytes: IO_RAM_BYTES, ...kernel, shadow: ports.arena.allocate(IO_RAM_BYTES) })
+    ports.mmio.claim({
+      start: IO_RAM,
+      bytes: IO_RAM_BYTES,
+      ...kernel,
+      shadow: ports.arena.allocate(IO_RAM_BYTES),
+    })
     return { reset: () => undefined, state: () => ({}) }
   },
 })

@@ -50,8 +50,18 @@ class PciTestdev implements Device<TestState> {
       subsystemVendor: 0x1af4,
       subsystem: 0x1100,
       bars: [
-        { index: 0, space: 'mem32', bytes: 2 * HALVES[0], regions: [{ at: 0, bytes: 2 * HALVES[0], handler: this.#handler(0) }] },
-        { index: 1, space: 'io', bytes: 2 * HALVES[1], regions: [{ at: 0, bytes: 2 * HALVES[1], handler: this.#handler(1) }] },
+        {
+          index: 0,
+          space: 'mem32',
+          bytes: 2 * HALVES[0],
+          regions: [{ at: 0, bytes: 2 * HALVES[0], handler: this.#handler(0) }],
+        },
+        {
+          index: 1,
+          space: 'io',
+          bytes: 2 * HALVES[1],
+          regions: [{ at: 0, bytes: 2 * HALVES[1], handler: this.#handler(1) }],
+        },
       ],
     })
   }

@@ -107,8 +107,16 @@ export class Piix4Pm implements Device<PmState> {
       },
       onConfigWrite: () => this.#place(),
     })
-    ports.pio.claim({ start: GPE0_BASE, count: 4, handler: this.#block(gpe0, this.#gpe, () => this.#updateSci()) })
-    ports.pio.claim({ start: SMI_COMMAND, count: 2, handler: this.#block(smi, this.#smi, (at) => this.#smiWritten(at)) })
+    ports.pio.claim({
+      start: GPE0_BASE,
+      count: 4,
+      handler: this.#block(gpe0, this.#gpe, () => this.#updateSci()),
+    })
+    ports.pio.claim({
+      start: SMI_COMMAND,
+      count: 2,
+      handler: this.#block(smi, this.#smi, (at) => this.#smiWritten(at)),
+    })
     if (state) this.#restore(state)
     this.#place()
     this.#updateSci()
@@ -125,10 +133,16 @@ export class Piix4Pm implements Device<PmState> {
   }
 
   #block<Specs>(
-    block: { read(v: Specs, at: number, n: number): number | undefined; write(v: Specs, at: number, n: number, x: number): unknown },
+    block: {
+      read(v: Specs, at: number, n: number): number | undefined
+      write(v: Specs, at: number, n: number, x: number): unknown
+    },
     values: Specs,
     written: (at: number) => void,
-  ): { read(at: number, bytes: number): number | undefined; write(at: number, bytes: number, value: number): boolean } {
+  ): {
+    read(at: number, bytes: number): number | undefined
+    write(at: number, bytes: number, value: number): boolean
+  } {
     return {
       read: (at, bytes) => block.read(values, at, bytes),
       write: (at, bytes, value) => {
@@ -160,7 +174,8 @@ export class Piix4Pm implements Device<PmState> {
     ] as const
     for (const request of requests) {
       const claim = this.#ports.pio.tryClaim(request)
-      if (claim instanceof Error) return this.#ports.logOnce(`pm ${base}`, `PM registers are not decoded: ${claim.message}`)
+      if (claim instanceof Error)
+        return this.#ports.logOnce(`pm ${base}`, `PM registers are not decoded: ${claim.message}`)
       this.#claims.push(claim)
     }
   }

@@ -51,7 +51,14 @@ export function calendarMs(memory: Uint8Array): number {
   const year = century * 100 + fromRegister(at(9), mode)
   const month = fromRegister(at(8), mode) - 1
   const day = fromRegister(at(7), mode)
-  return Date.UTC(year, month, day, hourFromRegister(at(4), mode), fromRegister(at(2), mode), fromRegister(at(0), mode))
+  return Date.UTC(
+    year,
+    month,
+    day,
+    hourFromRegister(at(4), mode),
+    fromRegister(at(2), mode),
+    fromRegister(at(0), mode),
+  )
 }
 
 /** Whether the alarm registers (1, 3, 5) match a second since the epoch. */

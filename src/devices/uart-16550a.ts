@@ -236,7 +236,8 @@ class Uart implements Device<UartState>, CharDevice, IoHandler {
         this.#writeFcr(value)
         break
       case LCR:
-        if (((this.#lcr ^ value) & LCR_BREAK) !== 0) this.#ports.chardev.sendBreak?.((value & LCR_BREAK) !== 0)
+        if (((this.#lcr ^ value) & LCR_BREAK) !== 0)
+          this.#ports.chardev.sendBreak?.((value & LCR_BREAK) !== 0)
         this.#lcr = value
         break
       case MCR:
@@ -360,7 +361,8 @@ class Uart implements Device<UartState>, CharDevice, IoHandler {
   }
 
   #flush(): void {
-    const taken = this.#outputCount === 0 ? 0 : this.#ports.chardev.write(this.#output.subarray(0, this.#outputCount))
+    const taken =
+      this.#outputCount === 0 ? 0 : this.#ports.chardev.write(this.#output.subarray(0, this.#outputCount))
     this.#output.copyWithin(0, taken, this.#outputCount)
     this.#outputCount -= taken
     this.#backendFull = this.#outputCount > 0

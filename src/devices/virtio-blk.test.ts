@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 
+import { must } from '#base/assert.ts'
 import { MemoryDisk } from '#testkit/sample-backends.ts'
 import { TestHub } from '#testkit/test-hub.ts'
 import { type DriverQueue, VirtioPciDriver } from '#testkit/virtio-driver.ts'
@@ -33,7 +34,12 @@ function setUp(options: { readonly sizeBytes?: number; readonly readonly?: boole
   test = new TestHub()
   disk = new MemoryDisk(options.sizeBytes ?? 0x10_0000, { readonly: options.readonly ?? false })
   test.hub.addDevice(i440fx, { name: 'bridge', pci: { slot: 0 } })
-  test.hub.addDevice(virtioBlk, { name: 'disk0', pci: { slot: SLOT }, config: { serial: 'webkvm-0' }, ports: { disk } })
+  test.hub.addDevice(virtioBlk, {
+    name: 'disk0',
+    pci: { slot: SLOT },
+    config: { serial: 'webkvm-0' },
+    ports: { disk },
+  })
   driver = new VirtioPciDriver(test, SLOT, BAR)
   driver.negotiate()
   queue = driver.setUpQueue(0, RINGS)
@@ -42,14 +48,19 @@ function setUp(options: { readonly sizeBytes?: number; readonly readonly?: boole
 }
 
 /** Queues a request; returns where its status byte will be. */
-function request(type: number, sector: number, data: { bytes: number; writable: boolean; gpa?: number } | undefined): number {
+function request(
+  type: number,
+  sector: number,
+  data: { bytes: number; writable: boolean; gpa?: number } | undefined,
+): number {
   const header = HEADER + 16 * requests
   const status = STATUS + requests
   requests++
   test.memory.storeU32(header, type)
   test.memory.storeU64(header + 8, BigInt(sector))
   test.memory.storeU8(status, UNSET)
-  const middle = data === undefined ? [] : [{ gpa: data.gpa ?? DATA, bytes: data.bytes, writable: data.writable }]
+  const middle =
+    data === undefined ? [] : [{ gpa: data.gpa ?? DATA, bytes: data.bytes, writable: data.writable }]
   queue.add({ gpa: header, bytes: 16 }, ...middle, { gpa: status, bytes: 1, writable: true })
   driver.notify(0)
   return status
@@ -109,7 +120,11 @@ describe('virtio-blk', () => {
 
   it('accepts any layout: header in pieces, status behind data in one buffer', async () => {
     test.memory.storeU32(HEADER, T_IN)
-    queue.add({ gpa: HEADER, bytes: 5 }, { gpa: HEADER + 5, bytes: 11 }, { gpa: DATA, bytes: 513, writable: true })
+    queue.add(
+      { gpa: HEADER, bytes: 5 },
+      { gpa: HEADER + 5, bytes: 11 },
+      { gpa: DATA, bytes: 513, writable: true },
+    )
     test.memory.storeU8(DATA + 512, UNSET)
     driver.notify(0)
     await settle()
@@ -153,7 +168,11 @@ describe('virtio-blk', () => {
 
   it('discards and zeroes ranges, and refuses bad ones', async () => {
     disk.bytes.fill(1)
-    const range = (sector: bigint, sectors: number, flags: number): { bytes: number; writable: boolean; gpa: number } => {
+    const range = (
+      sector: bigint,
+      sectors: number,
+      flags: number,
+    ): { bytes: number; writable: boolean; gpa: number } => {
       const gpa = DATA + 16 * requests
       test.memory.storeU64(gpa, sector)
       test.memory.storeU32(gpa + 8, sectors)
@@ -201,7 +220,12 @@ describe('virtio-blk', () => {
     disk.holding = true
     const status = request(T_IN, 0, { bytes: 512, writable: true })
     const sections = test.hub.save()
-    const saved = (name: string) => ({ saved: sections.find((section) => section.name === name) ?? (undefined as never) })
+    const saved = (name: string) => ({
+      saved: must(
+        sections.find((section) => section.name === name),
+        name,
+      ),
+    })
 
     const again = new TestHub({ memory: test.memory })
     const other = new MemoryDisk(0x10_0000)

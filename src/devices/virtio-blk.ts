@@ -113,7 +113,8 @@ class VirtioBlk {
     if (this.#config.queues > 1) offered.push(VIRTIO_BLK_F_MQ)
     if (disk.readonly) offered.push(VIRTIO_BLK_F_RO)
     else offered.push(VIRTIO_BLK_F_WRITE_ZEROES)
-    if (!disk.readonly && disk.discard !== undefined && this.#config.discard) offered.push(VIRTIO_BLK_F_DISCARD)
+    if (!disk.readonly && disk.discard !== undefined && this.#config.discard)
+      offered.push(VIRTIO_BLK_F_DISCARD)
     return offered.reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n)
   }
 
@@ -157,7 +158,12 @@ class VirtioBlk {
     let status = VIRTIO_BLK_S_OK
     let written = 0
     try {
-      written = await this.#perform(queue, chain, header.getUint32(0, true), Number(header.getBigUint64(8, true)))
+      written = await this.#perform(
+        queue,
+        chain,
+        header.getUint32(0, true),
+        Number(header.getBigUint64(8, true)),
+      )
     } catch (error) {
       status = error instanceof RequestError ? error.status : VIRTIO_BLK_S_IOERR
       if (!(error instanceof RequestError)) {
@@ -204,7 +210,7 @@ class VirtioBlk {
   async #read(queue: number, chain: Chain, sector: number): Promise<number> {
     const bytes = chain.writableBytes - 1
     this.#checkRange(sector, bytes)
-    for (let done = 0; done < bytes; ) {
+    for (let done = 0; done < bytes;) {
       const slice = new Uint8Array(Math.min(SLICE_BYTES, bytes - done))
       await this.#ports.disk.read(sector * SECTOR_BYTES + done, slice)
       if (!this.#ports.isLive(queue, chain)) return 0
@@ -218,7 +224,7 @@ class VirtioBlk {
     this.#checkWritable()
     const bytes = chain.readableBytes - HEADER_BYTES
     this.#checkRange(sector, bytes)
-    for (let done = 0; done < bytes; ) {
+    for (let done = 0; done < bytes;) {
       if (!this.#ports.isLive(queue, chain)) return 0
       const slice = chain.read(HEADER_BYTES + done, Math.min(SLICE_BYTES, bytes - done))
       await this.#ports.disk.write(sector * SECTOR_BYTES + done, slice)
@@ -252,7 +258,8 @@ class VirtioBlk {
       const sectors = data.getUint32(at + 8, true)
       const flags = data.getUint32(at + 12, true)
       // 5.2.6.2: unknown flags, and unmap in a discard, are unsupported
-      if ((flags & ~RANGE_UNMAP) !== 0 || (isDiscard && flags !== 0)) throw new RequestError(VIRTIO_BLK_S_UNSUPP, 'flags')
+      if ((flags & ~RANGE_UNMAP) !== 0 || (isDiscard && flags !== 0))
+        throw new RequestError(VIRTIO_BLK_S_UNSUPP, 'flags')
       if (sectors > DISCARD_SECTORS_MAX) throw new RequestError(VIRTIO_BLK_S_IOERR, 'too many sectors')
       this.#checkRange(sector, sectors * SECTOR_BYTES)
       ranges.push({ sector, bytes: sectors * SECTOR_BYTES })

@@ -40,7 +40,9 @@ beforeEach(() => {
   })
   driver = new VirtioPciDriver(test, SLOT, BAR)
   driver.negotiate()
-  queues = [IN0, OUT0, CONTROL_IN, CONTROL_OUT, IN1, OUT1].map((index) => driver.setUpQueue(index, RINGS + index * RINGS_STRIDE, 64))
+  queues = [IN0, OUT0, CONTROL_IN, CONTROL_OUT, IN1, OUT1].map((index) =>
+    driver.setUpQueue(index, RINGS + index * RINGS_STRIDE, 64),
+  )
   driver.driverOk()
 })
 
@@ -109,7 +111,11 @@ describe('virtio-console', () => {
     const second = offer(IN0, 4)
     expect(new TextDecoder().decode(test.memory.read(first, 8))).toBe('abcdefgh')
     expect(second).toBe(first + 4)
-    expect(queue(IN0).takeUsed().map(({ bytes }) => bytes)).toEqual([4, 4])
+    expect(
+      queue(IN0)
+        .takeUsed()
+        .map(({ bytes }) => bytes),
+    ).toEqual([4, 4])
     expect(hvc.queuedBytes).toBe(0)
   })
 

@@ -259,7 +259,8 @@ class VirtioConsole {
   }
 
   #encode({ id, event, value }: Message): Uint8Array {
-    const name = event === PORT_NAME ? new TextEncoder().encode(this.#config.channels[id - 1] ?? '') : new Uint8Array()
+    const name =
+      event === PORT_NAME ? new TextEncoder().encode(this.#config.channels[id - 1] ?? '') : new Uint8Array()
     const bytes = new Uint8Array(MESSAGE_BYTES + name.length + (event === RESIZE ? 4 : 0))
     const view = new DataView(bytes.buffer)
     view.setUint32(0, id, true)
@@ -275,11 +276,19 @@ class VirtioConsole {
   }
 
   #control(): void {
-    for (let chain = this.#ports.pop(CONTROL_OUT); chain !== undefined; chain = this.#ports.pop(CONTROL_OUT)) {
+    for (
+      let chain = this.#ports.pop(CONTROL_OUT);
+      chain !== undefined;
+      chain = this.#ports.pop(CONTROL_OUT)
+    ) {
       const bytes = chain.read(0, MESSAGE_BYTES)
       if (bytes.length === MESSAGE_BYTES) {
         const view = new DataView(bytes.buffer)
-        this.#receive({ id: view.getUint32(0, true), event: view.getUint16(4, true), value: view.getUint16(6, true) })
+        this.#receive({
+          id: view.getUint32(0, true),
+          event: view.getUint16(4, true),
+          value: view.getUint16(6, true),
+        })
       }
       this.#ports.push(CONTROL_OUT, chain, 0)
     }

@@ -31,7 +31,10 @@ export class VirtualClock implements Clock {
 
   nowNs(): number {
     const pausedAt = this.#pausedAt
-    return (pausedAt === 0 ? this.#host.nowNs() : pausedAt) - (this.#f64[(this.#vm + VM_CLOCK_BASE) >> 3] as number)
+    return (
+      (pausedAt === 0 ? this.#host.nowNs() : pausedAt) -
+      (this.#f64[(this.#vm + VM_CLOCK_BASE) >> 3] as number)
+    )
   }
 
   wallMs(): number {

@@ -28,12 +28,17 @@ export function int(range: { min?: number; max: number; fallback?: number }): Co
   return {
     wants: `an integer from ${min} to ${range.max}`,
     fallback: range.fallback,
-    accepts: (value): value is number => Number.isInteger(value) && Number(value) >= min && Number(value) <= range.max,
+    accepts: (value): value is number =>
+      Number.isInteger(value) && Number(value) >= min && Number(value) <= range.max,
   }
 }
 
 export function flag(fallback?: boolean): ConfigField<boolean> {
-  return { wants: 'true or false', fallback, accepts: (value): value is boolean => typeof value === 'boolean' }
+  return {
+    wants: 'true or false',
+    fallback,
+    accepts: (value): value is boolean => typeof value === 'boolean',
+  }
 }
 
 export function text(options: { maxLength: number; fallback?: string }): ConfigField<string> {
@@ -69,15 +74,20 @@ export function configSchema<Config>(fields: ConfigFields<Config>): ConfigSchema
     parse(owner, input = {}) {
       for (const key of Object.keys(input)) {
         if (key in fields) continue
-        throw new ConfigError(`${owner}: there is no option "${key}" (known: ${Object.keys(fields).join(', ') || 'none'})`)
+        throw new ConfigError(
+          `${owner}: there is no option "${key}" (known: ${Object.keys(fields).join(', ') || 'none'})`,
+        )
       }
       const config = {} as Config
       for (const key of Object.keys(fields) as (keyof Config & string)[]) {
         const field = fields[key]
         const value = input[key] ?? field.fallback
-        if (value === undefined) throw new ConfigError(`${owner}: option "${key}" is missing; it wants ${field.wants}`)
+        if (value === undefined)
+          throw new ConfigError(`${owner}: option "${key}" is missing; it wants ${field.wants}`)
         if (!field.accepts(value)) {
-          throw new ConfigError(`${owner}: option "${key}" wants ${field.wants}, not ${JSON.stringify(value)}`)
+          throw new ConfigError(
+            `${owner}: option "${key}" wants ${field.wants}, not ${JSON.stringify(value)}`,
+          )
         }
         config[key] = value
       }

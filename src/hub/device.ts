@@ -46,7 +46,12 @@ export interface Device<State> {
   dispose?(): void
 }
 
-export interface DeviceDefinition<Config, State, Backends = unknown, D extends Device<State> = Device<State>> {
+export interface DeviceDefinition<
+  Config,
+  State,
+  Backends = unknown,
+  D extends Device<State> = Device<State>,
+> {
   readonly type: string
   readonly bus: Bus
   readonly config: ConfigSchema<Config>
@@ -62,6 +67,7 @@ export type AnyDeviceDefinition = DeviceDefinition<any, any, any, any>
 export function defineDevice<Config, State, Backends = unknown, D extends Device<State> = Device<State>>(
   definition: DeviceDefinition<Config, State, Backends, D>,
 ): DeviceDefinition<Config, State, Backends, D> {
-  if (!/^[a-z0-9-]+$/.test(definition.type)) throw new Error(`device type "${definition.type}" is not kebab-case`)
+  if (!/^[a-z0-9-]+$/.test(definition.type))
+    throw new Error(`device type "${definition.type}" is not kebab-case`)
   return definition
 }

@@ -97,7 +97,13 @@ export class ExitDoor {
       const bytes = u32[(at + POSTED_BYTES) >> 2] as number
       const low = u32[(at + POSTED_DATA) >> 2] as number
       if (kind === EXIT_KIND_PIO_WRITE) this.#pio.write(u32[(at + POSTED_ADDRESS) >> 2] as number, bytes, low)
-      else this.#writeMmio(this.#u64(at + POSTED_ADDRESS), bytes, low, u32[(at + POSTED_DATA + 4) >> 2] as number)
+      else
+        this.#writeMmio(
+          this.#u64(at + POSTED_ADDRESS),
+          bytes,
+          low,
+          u32[(at + POSTED_DATA + 4) >> 2] as number,
+        )
       head = (head + 1) >>> 0
       Atomics.store(u32, headAt, head)
     }
@@ -128,7 +134,12 @@ export class ExitDoor {
         return
       }
       case EXIT_KIND_MMIO_WRITE:
-        return this.#writeMmio(this.#u64(exit + EXIT_ADDRESS), bytes, u32[low] as number, u32[low + 1] as number)
+        return this.#writeMmio(
+          this.#u64(exit + EXIT_ADDRESS),
+          bytes,
+          u32[low] as number,
+          u32[low + 1] as number,
+        )
       default:
         u32[low] = this.#other(vcpu, kind, this.#u64(exit + EXIT_ADDRESS), u32[low] as number)
         u32[low + 1] = 0

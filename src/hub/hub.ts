@@ -7,12 +7,7 @@
  *   await hub.run()      // until hub.stop()
  */
 import { SnapshotError } from '#snapshot/codec.ts'
-import {
-  EXIT_KIND_DEBUG,
-  EXIT_KIND_HYPERCALL,
-  EXIT_KIND_RESET,
-  EXIT_KIND_SHUTDOWN,
-} from '#abi/exits.ts'
+import { EXIT_KIND_DEBUG, EXIT_KIND_HYPERCALL, EXIT_KIND_RESET, EXIT_KIND_SHUTDOWN } from '#abi/exits.ts'
 import { VM_HUB_ASLEEP, VM_HUB_DOORBELL, VM_HUB_KICK } from '#abi/layout.ts'
 
 import { VirtualClock } from './clock.ts'
@@ -125,7 +120,10 @@ export class Hub {
     }
     const config = definition.config.parse(name, options.config)
     const slot = definition.bus === 'pci' ? this.#slot(name, options) : undefined
-    const ports = { ...this.#portsFor(name, slot ?? noSlot(name, this.pci)), ...options.ports } as DevicePorts & Backends
+    const ports = {
+      ...this.#portsFor(name, slot ?? noSlot(name, this.pci)),
+      ...options.ports,
+    } as DevicePorts & Backends
     const device = definition.create(ports, config, saved && definition.state.decode(saved.state))
     this.#devices.set(name, {
       name,
@@ -138,7 +136,8 @@ export class Hub {
 
   #slot<Config, Backends>(name: string, options: DeviceOptions<Config, Backends>): Slot {
     let slot = options.pci?.slot
-    for (let at = FIRST_FREE_SLOT; slot === undefined && at < PCI_SLOTS; at++) if (this.pci.isFree(at)) slot = at
+    for (let at = FIRST_FREE_SLOT; slot === undefined && at < PCI_SLOTS; at++)
+      if (this.pci.isFree(at)) slot = at
     if (slot === undefined) throw new Error(`${name}: all ${PCI_SLOTS} PCI slots are taken`)
     return new Slot(slot, options.pci?.fn ?? 0, this.pci, options.saved?.pci, {
       name,

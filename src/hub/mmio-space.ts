@@ -7,7 +7,14 @@ import { allOnes, extractBytes, hex, hexRange } from '#base/bits.ts'
 import { MMIO_CLASS, MMIO_END, MMIO_ENTRY_SIZE, MMIO_SHADOW, MMIO_START } from '#abi/exits.ts'
 import { VM_MMIO_COUNT, VM_MMIO_MAX, VM_MMIO_SEQ, VM_MMIO_TABLE } from '#abi/layout.ts'
 
-import { ClaimError, type IoHandler, NO_HANDLER, type ReadClass, type WriteClass, classWord } from './claims.ts'
+import {
+  ClaimError,
+  type IoHandler,
+  NO_HANDLER,
+  type ReadClass,
+  type WriteClass,
+  classWord,
+} from './claims.ts'
 import type { ReportUnknown } from './pio-space.ts'
 import type { SharedWords } from './shared-words.ts'
 
@@ -106,7 +113,9 @@ export class MmioTable {
       )
     }
     if (this.#ranges.length >= VM_MMIO_MAX) {
-      return new ClaimError(`${owner}: MMIO ${hexRange(start, end)} does not fit: all ${VM_MMIO_MAX} ranges are taken`)
+      return new ClaimError(
+        `${owner}: MMIO ${hexRange(start, end)} does not fit: all ${VM_MMIO_MAX} ranges are taken`,
+      )
     }
     const range = new Range(owner, request, this)
     this.#ranges = [...this.#ranges, range].toSorted((a, b) => a.start - b.start)
@@ -156,7 +165,8 @@ export class MmioTable {
   /** Answers a read of 1, 2 or 4 bytes; the hub splits 8-byte accesses. */
   read(gpa: number, bytes: number): number {
     const range = this.#find(gpa)
-    if (range !== undefined && gpa + bytes <= range.end && bytes <= range.width) return this.#readOne(range, gpa, bytes)
+    if (range !== undefined && gpa + bytes <= range.end && bytes <= range.width)
+      return this.#readOne(range, gpa, bytes)
     if (bytes === 1 || range === undefined) {
       this.#unknown(gpa, bytes, false, 0, 'nobody')
       return allOnes(bytes)

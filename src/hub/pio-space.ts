@@ -5,7 +5,14 @@
 import { allOnes, extractBytes, hex, hexRange } from '#base/bits.ts'
 import { VM_PIO_CLASSES, VM_PIO_MAP, VM_PIO_SHADOW } from '#abi/layout.ts'
 
-import { ClaimError, type IoHandler, NO_HANDLER, type ReadClass, type WriteClass, classWord } from './claims.ts'
+import {
+  ClaimError,
+  type IoHandler,
+  NO_HANDLER,
+  type ReadClass,
+  type WriteClass,
+  classWord,
+} from './claims.ts'
 import type { SharedWords } from './shared-words.ts'
 
 export const PORT_COUNT = 0x1_0000
@@ -48,7 +55,13 @@ export interface PioSpace {
 }
 
 /** `unknown` is told of each access that no register answers; it does the once-only part. */
-export type ReportUnknown = (place: number, bytes: number, isWrite: boolean, value: number, owner: string) => void
+export type ReportUnknown = (
+  place: number,
+  bytes: number,
+  isWrite: boolean,
+  value: number,
+  owner: string,
+) => void
 
 class Range implements PioClaim {
   readonly owner: string
@@ -161,7 +174,8 @@ export class PioTable {
   /** Answers a read of 1, 2 or 4 bytes. An access that crosses claims is split into bytes, as a bus bridge would. */
   read(port: number, bytes: number): number {
     const range = this.#ranges[port]
-    if (range !== undefined && port + bytes <= range.end && bytes <= range.width) return this.#readOne(range, port, bytes)
+    if (range !== undefined && port + bytes <= range.end && bytes <= range.width)
+      return this.#readOne(range, port, bytes)
     if (bytes === 1) {
       this.#unknown(port, 1, false, 0, 'nobody')
       return 0xff
@@ -204,7 +218,8 @@ export class PioTable {
     const lines: string[] = []
     let last: Range | undefined
     for (const range of this.#ranges) {
-      if (range !== undefined && range !== last) lines.push(`${hex(range.start, 4)}-${hex(range.end - 1, 4)} ${range.owner}`)
+      if (range !== undefined && range !== last)
+        lines.push(`${hex(range.start, 4)}-${hex(range.end - 1, 4)} ${range.owner}`)
       last = range
     }
     return lines

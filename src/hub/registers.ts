@@ -29,7 +29,12 @@ export interface RegisterBlock<Specs> {
   /** undefined where no register answers. */
   read(values: RegisterValues<Specs>, at: number, bytes: number): number | undefined
   /** The name of the first register written, or undefined where there is none. */
-  write(values: RegisterValues<Specs>, at: number, bytes: number, value: number): (keyof Specs & string) | undefined
+  write(
+    values: RegisterValues<Specs>,
+    at: number,
+    bytes: number,
+    value: number,
+  ): (keyof Specs & string) | undefined
 }
 
 export function registerBlock<const Specs extends Readonly<Record<string, RegisterSpec>>>(
@@ -40,7 +45,8 @@ export function registerBlock<const Specs extends Readonly<Record<string, Regist
   for (const name of Object.keys(specs) as Name[]) {
     const { at, bytes } = specs[name] as RegisterSpec
     for (let byte = at; byte < at + bytes; byte++) {
-      if (owners[byte] !== undefined) throw new RangeError(`registers ${owners[byte]} and ${name} overlap at ${byte}`)
+      if (owners[byte] !== undefined)
+        throw new RangeError(`registers ${owners[byte]} and ${name} overlap at ${byte}`)
       owners[byte] = name
     }
   }
@@ -75,9 +81,11 @@ export function registerBlock<const Specs extends Readonly<Record<string, Regist
         const piece = extractBytes(value, shift, length)
         const written = insertBytes(0, from, length, piece)
         const touched = insertBytes(0, from, length, allOnes(length))
-        const mask = (spec.mask ?? (spec.access === 'ro' || spec.access === 'rc' ? 0 : allOnes(spec.bytes))) & touched
+        const mask =
+          (spec.mask ?? (spec.access === 'ro' || spec.access === 'rc' ? 0 : allOnes(spec.bytes))) & touched
         const old = values[name]
-        values[name] = (spec.access === 'w1c' ? old & ~(written & mask) : (old & ~mask) | (written & mask)) >>> 0
+        values[name] =
+          (spec.access === 'w1c' ? old & ~(written & mask) : (old & ~mask) | (written & mask)) >>> 0
       })
       return first
     },
@@ -93,7 +101,7 @@ function visitRegisters<Name extends string>(
   visit: (name: Name, from: number, length: number, shift: number) => void,
 ): boolean {
   let found = false
-  for (let done = 0; done < bytes; ) {
+  for (let done = 0; done < bytes;) {
     const name = owners[at + done]
     if (name === undefined) {
       done++

@@ -43,7 +43,8 @@ export class Reporter {
     if (this.#said.has(key) || this.#said.size >= MAX_REMEMBERED) return
     this.#said.add(key)
     this.#log.write('warn', text)
-    if (this.#said.size === MAX_REMEMBERED) this.#log.write('warn', 'the guest did too many odd things: no more reports')
+    if (this.#said.size === MAX_REMEMBERED)
+      this.#log.write('warn', 'the guest did too many odd things: no more reports')
   }
 
   unknownPio = (port: number, bytes: number, isWrite: boolean, value: number, owner: string): void => {
@@ -82,13 +83,22 @@ export class Reporter {
     switch (entry.kind) {
       case abi.LOG_UNKNOWN_PIO: {
         const isWrite = low >>> 24 !== 0
-        const text = describe('port', low & 0xffff, (low >>> 16) & 0xff, isWrite, Number(entry.b & 0xffff_ffffn))
+        const text = describe(
+          'port',
+          low & 0xffff,
+          (low >>> 16) & 0xff,
+          isWrite,
+          Number(entry.b & 0xffff_ffffn),
+        )
         return this.once(`pio ${low & 0xffff} ${isWrite}`, `${text} ${where} (nobody)`)
       }
       case abi.LOG_UNKNOWN_MMIO: {
-        const isWrite = (entry.b >> 8n) !== 0n
+        const isWrite = entry.b >> 8n !== 0n
         const bytes = Number(entry.b & 0xffn)
-        return this.once(`mmio ${entry.a} ${isWrite}`, `unknown MMIO ${hex(entry.a)}: ${bytes}-byte ${isWrite ? 'write' : 'read'} ${where}`)
+        return this.once(
+          `mmio ${entry.a} ${isWrite}`,
+          `unknown MMIO ${hex(entry.a)}: ${bytes}-byte ${isWrite ? 'write' : 'read'} ${where}`,
+        )
       }
       case abi.LOG_UNKNOWN_MSR: {
         const isWrite = entry.a >> 32n !== 0n

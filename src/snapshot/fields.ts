@@ -25,7 +25,11 @@ interface Primitives {
 export type StateFieldSpec = keyof Primitives | StateField<any>
 
 /** The plain data type of a spec. */
-export type TypeOf<Spec> = Spec extends keyof Primitives ? Primitives[Spec] : Spec extends StateField<infer T> ? T : never
+export type TypeOf<Spec> = Spec extends keyof Primitives
+  ? Primitives[Spec]
+  : Spec extends StateField<infer T>
+    ? T
+    : never
 
 /** The plain data type of a group of specs. */
 export type RecordOf<Specs> = { -readonly [K in keyof Specs]: TypeOf<Specs[K]> }
@@ -56,7 +60,8 @@ const PRIMITIVES: { readonly [K in keyof Primitives]: StateField<Primitives[K]> 
 }
 
 export function fieldOf<Spec extends StateFieldSpec>(spec: Spec): StateField<TypeOf<Spec>> {
-  return (typeof spec === 'string' ? PRIMITIVES[spec as keyof Primitives] : spec) as StateField<TypeOf<Spec>>
+  const name: StateFieldSpec = spec
+  return (typeof name === 'string' ? PRIMITIVES[name] : name) as StateField<TypeOf<Spec>>
 }
 
 /** An unsigned integer of at most `max` (below 2^32). */
@@ -126,7 +131,9 @@ export function list<Spec extends StateFieldSpec>(of: Spec, max: number): StateF
 export function record<const Specs extends Readonly<Record<string, StateFieldSpec>>>(
   specs: Specs,
 ): StateField<RecordOf<Specs>> {
-  const fields = Object.entries(specs).map(([key, spec]) => [key, fieldOf(spec) as StateField<unknown>] as const)
+  const fields = Object.entries(specs).map(
+    ([key, spec]) => [key, fieldOf(spec) as StateField<unknown>] as const,
+  )
   const fragile = fields.find(([, field]) => field.encodeOutside !== undefined)
   return {
     encode: (out, value) => {

@@ -15,7 +15,8 @@ export class FakeMemory implements GuestMemory {
   }
 
   #check(gpa: number, lengthBytes: number): void {
-    if (!this.contains(gpa, lengthBytes)) throw new RangeError(`gpa 0x${gpa.toString(16)}+${lengthBytes} is no RAM`)
+    if (!this.contains(gpa, lengthBytes))
+      throw new RangeError(`gpa 0x${gpa.toString(16)}+${lengthBytes} is no RAM`)
   }
 
   read(gpa: number, lengthBytes: number): Uint8Array<ArrayBuffer> {

@@ -95,7 +95,8 @@ export class TestHub {
     this.#view.setBigUint64(exit + exits.EXIT_DATA, value, true)
     this.#view.setUint32(exit + exits.EXIT_STATE, 1, true)
     this.hub.pump()
-    if (this.#view.getUint32(exit + exits.EXIT_STATE, true) !== 2) throw new Error('the hub did not answer the exit')
+    if (this.#view.getUint32(exit + exits.EXIT_STATE, true) !== 2)
+      throw new Error('the hub did not answer the exit')
     this.#view.setUint32(exit + exits.EXIT_STATE, 0, true)
     return this.#view.getBigUint64(exit + exits.EXIT_DATA, true)
   }
@@ -125,7 +126,8 @@ export class TestHub {
   in(port: number, bytes = 1): number {
     if (this.portClass(port).read === exits.ACCESS_SHADOW) {
       let value = 0
-      for (let i = bytes - 1; i >= 0; i--) value = value * 256 + (this.#u8[VM + abi.VM_PIO_SHADOW + port + i] as number)
+      for (let i = bytes - 1; i >= 0; i--)
+        value = value * 256 + (this.#u8[VM + abi.VM_PIO_SHADOW + port + i] as number)
       return value
     }
     return Number(this.#exit(exits.EXIT_KIND_PIO_READ, port, bytes, 0n)) % 2 ** (8 * bytes)
@@ -164,7 +166,8 @@ export class TestHub {
   post(kind: number, address: number, bytes: number, value: number): void {
     const ring = CPU + abi.CPU_POSTED
     const tail = this.#view.getUint32(ring + exits.POSTED_TAIL, true)
-    if (tail - this.#view.getUint32(ring + exits.POSTED_HEAD, true) >= POSTED_FULL) throw new Error('the posted ring is full')
+    if (tail - this.#view.getUint32(ring + exits.POSTED_HEAD, true) >= POSTED_FULL)
+      throw new Error('the posted ring is full')
     const at = CPU + abi.CPU_POSTED_ENTRIES + (tail % POSTED_FULL) * exits.POSTED_ENTRY_SIZE
     this.#view.setUint32(at + exits.POSTED_KIND, kind, true)
     this.#view.setUint32(at + exits.POSTED_BYTES, bytes, true)

@@ -57,7 +57,13 @@ export class DriverQueue {
     buffers.forEach((buffer, i) => {
       const isLast = i === buffers.length - 1
       const flags = (buffer.writable === true ? 2 : 0) | (isLast ? 0 : 1)
-      this.writeDesc((head + i) % this.size, buffer.gpa, buffer.bytes, flags, isLast ? 0 : (head + i + 1) % this.size)
+      this.writeDesc(
+        (head + i) % this.size,
+        buffer.gpa,
+        buffer.bytes,
+        flags,
+        isLast ? 0 : (head + i + 1) % this.size,
+      )
     })
     this.#nextDesc = (head + buffers.length) % this.size
     this.publish(head)
@@ -86,7 +92,11 @@ export class DriverQueue {
   /** Used entries since the last call. */
   takeUsed(): UsedEntry[] {
     const entries: UsedEntry[] = []
-    for (const idx = this.memory.loadU16(this.used + 2); this.#seenUsed !== idx; this.#seenUsed = (this.#seenUsed + 1) & 0xffff) {
+    for (
+      const idx = this.memory.loadU16(this.used + 2);
+      this.#seenUsed !== idx;
+      this.#seenUsed = (this.#seenUsed + 1) & 0xffff
+    ) {
       const at = this.used + 4 + 8 * (this.#seenUsed % this.size)
       entries.push({ head: this.memory.loadU32(at), bytes: this.memory.loadU32(at + 4) })
     }

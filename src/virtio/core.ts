@@ -54,7 +54,9 @@ export interface VirtioInterrupts {
   configInterrupt(): void
 }
 
-type HostPorts = Pick<VirtioPorts, 'name' | 'clock' | 'log' | 'emit' | 'defer' | 'logOnce'> & { readonly memory: GuestMemory }
+type HostPorts = Pick<VirtioPorts, 'name' | 'clock' | 'log' | 'emit' | 'defer' | 'logOnce'> & {
+  readonly memory: GuestMemory
+}
 
 export class VirtioCore {
   queues: readonly SplitQueue[] = []
@@ -125,7 +127,8 @@ export class VirtioCore {
     if (value === 0) return this.reset()
     let status = (value & STATUS_DRIVER_BITS) | (this.#status & VIRTIO_STATUS_NEEDS_RESET)
     const news = status & ~this.#status
-    if ((news & VIRTIO_STATUS_FEATURES_OK) !== 0 && !this.#featuresAcceptable()) status &= ~VIRTIO_STATUS_FEATURES_OK
+    if ((news & VIRTIO_STATUS_FEATURES_OK) !== 0 && !this.#featuresAcceptable())
+      status &= ~VIRTIO_STATUS_FEATURES_OK
     this.#status = status
     this.#applyFeatures()
     if ((news & VIRTIO_STATUS_DRIVER_OK) === 0) return
@@ -216,7 +219,8 @@ export class VirtioCore {
     if (saved.queues.length !== this.queues.length) {
       throw new SnapshotError(name, `has ${saved.queues.length} queues, not ${this.queues.length}`)
     }
-    if ((saved.driverFeatures & ~this.deviceFeatures) !== 0n) throw new SnapshotError(name, 'has features it does not offer')
+    if ((saved.driverFeatures & ~this.deviceFeatures) !== 0n)
+      throw new SnapshotError(name, 'has features it does not offer')
     this.#status = saved.status
     this.driverFeatures = saved.driverFeatures
     this.generation = saved.generation

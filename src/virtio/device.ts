@@ -9,7 +9,10 @@ import type { StateCodec } from '#snapshot/codec.ts'
 import type { Chain } from './chain.ts'
 
 /** What the core offers to a device. */
-export interface VirtioPorts extends Pick<DevicePorts, 'name' | 'clock' | 'log' | 'emit' | 'defer' | 'logOnce'> {
+export interface VirtioPorts extends Pick<
+  DevicePorts,
+  'name' | 'clock' | 'log' | 'emit' | 'defer' | 'logOnce'
+> {
   /**
    * The next chain of a queue, or undefined if there is none (also while the queue is stopped). A driver that broke
    * the rules has its device marked as needing a reset, and sees no further chain served.

@@ -117,7 +117,8 @@ export class PciCommonConfig {
   restore(saved: SavedCommon): boolean {
     const { length } = this.queueVectors
     const known = (vector: number): boolean => vector === NO_VECTOR || vector < this.#vectors
-    if (saved.queueVectors.length !== length || ![saved.configVector, ...saved.queueVectors].every(known)) return false
+    if (saved.queueVectors.length !== length || ![saved.configVector, ...saved.queueVectors].every(known))
+      return false
     this.deviceFeatureSelect = saved.deviceFeatureSelect
     this.driverFeatureSelect = saved.driverFeatureSelect
     this.queueSelect = saved.queueSelect
@@ -128,7 +129,7 @@ export class PciCommonConfig {
 
   read(at: number, bytes: number): number | undefined {
     let value: number | undefined
-    for (let done = 0; done < bytes; ) {
+    for (let done = 0; done < bytes;) {
       const field = this.#fields[at + done]
       if (field === undefined) return value
       const from = at + done - field.at
@@ -140,7 +141,7 @@ export class PciCommonConfig {
   }
 
   write(at: number, bytes: number, value: number): boolean {
-    for (let done = 0; done < bytes; ) {
+    for (let done = 0; done < bytes;) {
       const field = this.#fields[at + done]
       if (field === undefined) return done > 0
       const from = at + done - field.at

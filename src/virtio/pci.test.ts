@@ -1,6 +1,7 @@
 /** The PCI transport, driven like a guest drives it, on the smallest device there is. */
 import { describe, expect, it } from 'vitest'
 
+import { must } from '#base/assert.ts'
 import * as exits from '#abi/exits.ts'
 import { i440fx, virtioRng } from '#devices/catalog.ts'
 import { TestHub } from '#testkit/test-hub.ts'
@@ -187,7 +188,12 @@ describe('virtio PCI transport', () => {
     queue.add({ gpa: DATA, bytes: 8, writable: true })
 
     const again = new TestHub({ memory: test.memory })
-    const saved = (name: string) => ({ saved: sections.find((section) => section.name === name) ?? (undefined as never) })
+    const saved = (name: string) => ({
+      saved: must(
+        sections.find((section) => section.name === name),
+        name,
+      ),
+    })
     again.hub.addDevice(i440fx, { name: 'bridge', pci: { slot: 0 }, ...saved('bridge') })
     again.hub.addDevice(virtioRng, {
       name: 'rng',

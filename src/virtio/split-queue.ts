@@ -198,7 +198,8 @@ export class SplitQueue {
       bytesInAll += bytes
       if (bytesInAll > CHAIN_BYTES_MAX) return 'chain-too-long'
       ;(isWritable ? writable : readable).push({ gpa, bytes })
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return new Chain(this.#memory, head, this.life, readable, writable)
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0)
+        return new Chain(this.#memory, head, this.life, readable, writable)
       index = next
     }
     return 'chain-loop'

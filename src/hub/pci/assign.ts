@@ -27,7 +27,9 @@ export function assignPciResources(bus: PciBus, windows: PciWindows): void {
     const kind = bar.space === 'io' ? 'io' : 'mmio'
     const base = alignUp(next[kind], bar.bytes)
     if (base + bar.bytes > windows[kind].end) {
-      throw new PciAssignError(`BAR ${bar.index} of ${bar.bytes} bytes does not fit in the PCI ${kind} window`)
+      throw new PciAssignError(
+        `BAR ${bar.index} of ${bar.bytes} bytes does not fit in the PCI ${kind} window`,
+      )
     }
     next[kind] = base + bar.bytes
     writeBar(device, bar, base)
@@ -35,7 +37,10 @@ export function assignPciResources(bus: PciBus, windows: PciWindows): void {
   routePirqs(bus, windows.pirqIrqs)
   for (const { slot, device } of bus.functions()) {
     const command = device.readConfig(cfg.PCI_COMMAND, 2)
-    const decode = device.bars.reduce((bits, bar) => bits | (bar.space === 'io' ? cfg.PCI_COMMAND_IO : cfg.PCI_COMMAND_MEMORY), 0)
+    const decode = device.bars.reduce(
+      (bits, bar) => bits | (bar.space === 'io' ? cfg.PCI_COMMAND_IO : cfg.PCI_COMMAND_MEMORY),
+      0,
+    )
     device.writeConfig(cfg.PCI_COMMAND, 2, command | decode)
     const pin = device.readConfig(cfg.PCI_INTERRUPT_PIN, 1)
     if (pin === 0) continue

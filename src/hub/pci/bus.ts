@@ -46,7 +46,8 @@ export class PciBus {
 
   /** Throws if somebody is there. */
   attach(slot: number, fn: number, device: PciFunction): void {
-    if (!(slot >= 0 && slot < PCI_SLOTS && fn >= 0 && fn < PCI_FUNCTIONS)) throw new RangeError(`no PCI slot ${slot}.${fn}`)
+    if (!(slot >= 0 && slot < PCI_SLOTS && fn >= 0 && fn < PCI_FUNCTIONS))
+      throw new RangeError(`no PCI slot ${slot}.${fn}`)
     const key = slot * PCI_FUNCTIONS + fn
     if (this.#functions.has(key)) throw new RangeError(`PCI slot ${slot}.${fn} is taken`)
     this.#functions.set(key, device)

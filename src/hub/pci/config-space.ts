@@ -52,7 +52,12 @@ export class ConfigSpace {
     this.allow(
       PCI_COMMAND,
       2,
-      PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE,
+      PCI_COMMAND_IO |
+        PCI_COMMAND_MEMORY |
+        PCI_COMMAND_MASTER |
+        PCI_COMMAND_PARITY |
+        PCI_COMMAND_SERR |
+        PCI_COMMAND_INTX_DISABLE,
     )
     this.allow(PCI_CACHE_LINE_SIZE, 1, 0xff)
     this.allow(PCI_LATENCY_TIMER, 1, 0xff)
@@ -88,7 +93,8 @@ export class ConfigSpace {
   /** Appends a capability of `bytes` bytes (with its two header bytes); returns its offset. */
   addCapability(id: number, bytes: number): number {
     const at = this.#capabilityEnd
-    if (at + bytes > CONFIG_BYTES) throw new RangeError(`PCI capabilities need more than ${CONFIG_BYTES} bytes`)
+    if (at + bytes > CONFIG_BYTES)
+      throw new RangeError(`PCI capabilities need more than ${CONFIG_BYTES} bytes`)
     this.#capabilityEnd = (at + bytes + 3) & ~3
     this.bytes[at] = id
     this.bytes[this.#lastCapability] = at

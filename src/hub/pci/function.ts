@@ -12,7 +12,14 @@ import type { PioSpace } from '../pio-space.ts'
 import * as cfg from './config-space.ts'
 import { ConfigSpace } from './config-space.ts'
 import { Msi } from './msi.ts'
-import { MSIX_CAPABILITY_BYTES, MSIX_CONTROL, MSIX_CONTROL_ENABLE, MSIX_CONTROL_MASK_ALL, MSIX_MAX_VECTORS, Msix } from './msix.ts'
+import {
+  MSIX_CAPABILITY_BYTES,
+  MSIX_CONTROL,
+  MSIX_CONTROL_ENABLE,
+  MSIX_CONTROL_MASK_ALL,
+  MSIX_MAX_VECTORS,
+  Msix,
+} from './msix.ts'
 
 /** A part of a BAR with its own access class; offsets are relative to the region. Gaps read as all ones. */
 export interface BarRegion {
@@ -128,13 +135,19 @@ export class PciFunction {
   #addBar(spec: BarSpec): void {
     const smallest = spec.space === 'io' ? 4 : 16
     if (!isPowerOfTwo(spec.bytes) || spec.bytes < smallest) {
-      throw new RangeError(`${this.#ports.name}: BAR ${spec.index} of ${spec.bytes} bytes is not a power of two from ${smallest}`)
+      throw new RangeError(
+        `${this.#ports.name}: BAR ${spec.index} of ${spec.bytes} bytes is not a power of two from ${smallest}`,
+      )
     }
     const at = cfg.PCI_BASE_ADDRESS_0 + 4 * spec.index
     const kind = spec.space === 'io' ? 1 : spec.space === 'mem64' ? 4 : 0
     this.config.set(at, 4, kind | (spec.prefetchable ? 8 : 0))
     const mask = -spec.bytes
-    this.config.allow(at, 4, (spec.bytes >= 2 ** 32 ? 0 : mask & (spec.space === 'io' ? 0xfffc : 0xffff_fff0)) >>> 0)
+    this.config.allow(
+      at,
+      4,
+      (spec.bytes >= 2 ** 32 ? 0 : mask & (spec.space === 'io' ? 0xfffc : 0xffff_fff0)) >>> 0,
+    )
     if (spec.space === 'mem64') this.config.allow(at + 4, 4, Math.floor(mask / 2 ** 32) >>> 0)
     this.#bars.push({ spec, base: undefined, claims: [] })
   }
@@ -192,7 +205,11 @@ export class PciFunction {
     const pin = this.spec.interruptPin ?? 0
     if (pin === 0) return
     const status = this.config.get(cfg.PCI_STATUS, 1)
-    this.config.set(cfg.PCI_STATUS, 1, this.#intx ? status | cfg.PCI_STATUS_INTERRUPT : status & ~cfg.PCI_STATUS_INTERRUPT)
+    this.config.set(
+      cfg.PCI_STATUS,
+      1,
+      this.#intx ? status | cfg.PCI_STATUS_INTERRUPT : status & ~cfg.PCI_STATUS_INTERRUPT,
+    )
     const disabled = (this.config.get(cfg.PCI_COMMAND, 2) & cfg.PCI_COMMAND_INTX_DISABLE) !== 0
     this.#ports.setIntx(pin - 1, this.#intx && !disabled && !this.messageInterrupts)
   }
@@ -240,7 +257,9 @@ export class PciFunction {
 
   #region(index: number, offset: number, bytes: number): BarRegion | undefined {
     const bar = this.#bars.find((one) => one.spec.index === index)
-    return bar?.spec.regions.find((region) => offset >= region.at && offset + bytes <= region.at + region.bytes)
+    return bar?.spec.regions.find(
+      (region) => offset >= region.at && offset + bytes <= region.at + region.bytes,
+    )
   }
 
   /** All BARs with their sizes, for whoever assigns addresses. */
@@ -282,7 +301,10 @@ export class PciFunction {
           ? this.#ports.pio.tryClaim({ ...rest, start: base + at, count: lengthBytes })
           : this.#ports.mmio.tryClaim({ ...rest, start: base + at, bytes: lengthBytes })
       if (claim instanceof ClaimError) {
-        this.#ports.logOnce(`bar${bar.spec.index}@${base}`, `BAR ${bar.spec.index} is not decoded: ${claim.message}`)
+        this.#ports.logOnce(
+          `bar${bar.spec.index}@${base}`,
+          `BAR ${bar.spec.index} is not decoded: ${claim.message}`,
+        )
         this.#unplace(bar)
         bar.base = base // remembered, so that the same conflict is not tried again at every write
         return
@@ -315,12 +337,14 @@ export class PciFunction {
     const state = PciState.decode(saved)
     const section = `${this.#ports.name}.pci`
     const foreign = this.config.foreignBits(this.#withoutMsiPending(state.config))
-    if (foreign !== undefined) throw new SnapshotError(section, `configuration byte ${foreign} is not this device's`)
+    if (foreign !== undefined)
+      throw new SnapshotError(section, `configuration byte ${foreign} is not this device's`)
     this.config.bytes.set(state.config)
     if (this.#msix) {
       const control = this.config.get(this.#msixAt + MSIX_CONTROL, 2)
       this.#msix.restore(section, { table: state.msixTable, pending: state.msixPending }, control)
-    } else if (state.msixTable.length > 0) throw new SnapshotError(section, 'has an MSI-X table that this device lacks')
+    } else if (state.msixTable.length > 0)
+      throw new SnapshotError(section, 'has an MSI-X table that this device lacks')
     this.#placeBars()
   }
 

@@ -54,7 +54,8 @@ export class Msi {
       return
     }
     this.#config.set(this.#at + PENDING, 4, (pending & ~bit) >>> 0)
-    const enabledVectors = 2 ** Math.min((this.#config.get(this.#at + CONTROL, 2) >> 4) & 7, Math.log2(this.#vectors))
+    const enabledVectors =
+      2 ** Math.min((this.#config.get(this.#at + CONTROL, 2) >> 4) & 7, Math.log2(this.#vectors))
     const data = this.#config.get(this.#at + DATA, 2)
     const high = this.#config.get(this.#at + ADDRESS + 4, 4)
     if (high >= 0x20_0000) return

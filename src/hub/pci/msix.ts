@@ -41,7 +41,8 @@ export class Msix {
 
   reset(): void {
     this.#table.fill(0)
-    for (let vector = 0; vector < this.vectors; vector++) this.#table[vector * 4 + ENTRY_CONTROL] = ENTRY_MASKED
+    for (let vector = 0; vector < this.vectors; vector++)
+      this.#table[vector * 4 + ENTRY_CONTROL] = ENTRY_MASKED
     this.#pending.fill(0)
     this.#enabled = false
     this.#maskAll = false
@@ -108,7 +109,10 @@ export class Msix {
 
   restore(section: string, state: { table: number[]; pending: number[] }, controlWord: number): void {
     if (state.table.length !== this.#table.length || state.pending.length !== this.#pending.length) {
-      throw new SnapshotError(section, `has an MSI-X table for ${state.table.length / 4} vectors, not ${this.vectors}`)
+      throw new SnapshotError(
+        section,
+        `has an MSI-X table for ${state.table.length / 4} vectors, not ${this.vectors}`,
+      )
     }
     this.#table.set(state.table)
     this.#pending.set(state.pending)
