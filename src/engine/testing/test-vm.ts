@@ -1,0 +1,136 @@
+/**
+ * A VM of one or more vCPUs and a little RAM, without hub or devices, for tests and benchmarks of the engine. Guests end
+ * by a triple fault (UD2 with an empty IDT): run() then returns EXITREASON_SHUTDOWN with the registers in place.
+ */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import process from 'node:process'
+import { CACHE_BYTES, CACHE_SIZE } from '../../abi/code-cache.ts'
+import * as abi from '../../abi/layout.ts'
+import { buildAll } from '../build/build-wasm.ts'
+import { MEMORY_MAX_PAGES } from '../interp/build-interp.ts'
+import { createEngine } from '../vcpu-loop.ts'
+import type { Engine } from '../vcpu-loop.ts'
+
+const WASM = path.resolve(import.meta.dirname, '../../../public/wasm')
+const FRAMES_AT = 0x400_0000
+
+export interface TestKernel {
+  bind(vm: number, cpu: number): void
+  cpu_reset(): void
+  update_mode(): void
+  clock_init(tscKhz: number, wallNs: number): void
+  irqchip_reset(): void
+  decode_one(code: number, avail: number, mode: number, pageOff: number, rec: number): number
+  flags_get(): number
+  cpu_request(cpu: number, bits: number): void
+  code_write(gfn: number): void
+}
+
+export interface TestVm {
+  readonly memory: WebAssembly.Memory
+  readonly view: DataView
+  readonly kernel: TestKernel
+  readonly interp: WebAssembly.Module
+  readonly kernelModule: WebAssembly.Module
+  readonly vm: number
+  readonly cpus: readonly number[]
+  readonly engines: readonly Engine[]
+  /** Host address of a gpa. */
+  host(gpa: number): number
+  write(gpa: number, bytes: Uint8Array | readonly number[]): void
+}
+
+const now = (): number => Number(process.hrtime.bigint())
+
+let modules: Promise<{ kernel: WebAssembly.Module; interp: WebAssembly.Module; tables: Uint8Array }> | undefined
+
+async function load(): Promise<{ kernel: WebAssembly.Module; interp: WebAssembly.Module; tables: Uint8Array }> {
+  await buildAll()
+  const read = (name: string): Uint8Array<ArrayBuffer> => Uint8Array.from(readFileSync(path.join(WASM, name)))
+  return {
+    kernel: await WebAssembly.compile(read('kernel.wasm')),
+    interp: await WebAssembly.compile(read('interp.wasm')),
+    tables: read('isa.bin'),
+  }
+}
+
+export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<TestVm> {
+  modules ??= load()
+  const { kernel: kernelModule, interp, tables } = await modules
+  const pages = (FRAMES_AT + ramBytes) >>> 16
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: MEMORY_MAX_PAGES, shared: true })
+  const view = new DataView(memory.buffer)
+  new Uint8Array(memory.buffer, abi.ISA_TABLES_BASE).set(tables)
+  const vm = abi.ARENA_BASE
+  const firstCpu = vm + abi.VM_SIZE
+  const cpuBytes = abi.CPU_SIZE + abi.TLB_BANK_SIZE * abi.TLB_BANK_COUNT + CACHE_SIZE
+  const frameMap = 0x300_0000
+  const gfnCount = ramBytes / abi.PAGE_SIZE
+  const frames = FRAMES_AT / abi.PAGE_SIZE
+  for (let gfn = 0; gfn < gfnCount; gfn++) {
+    view.setUint32(frameMap + gfn * 4, (abi.FRAME_PRESENT | abi.FRAME_RAM | (frames + gfn)) >>> 0, true)
+  }
+  const set = (address: number, value: number): void => view.setUint32(address, value, true)
+  set(abi.POOL_ARENA_NEXT, FRAMES_AT)
+  set(vm + abi.VM_FRAME_MAP, frameMap)
+  set(vm + abi.VM_GFN_COUNT, gfnCount)
+  set(vm + abi.VM_VCPU_COUNT, cpuCount)
+  set(vm + abi.VM_A20_MASK, 0xffff_ffff)
+  set(vm + abi.VM_MAXPHYADDR, 40)
+  const cpus = Array.from({ length: cpuCount }, (_, i) => firstCpu + i * cpuBytes)
+  const instance = new WebAssembly.Instance(kernelModule, {
+    env: { memory, abort: () => { throw new Error('abort') } },
+    host: { now, kick: () => undefined },
+  }) // prettier-ignore
+  const kernel = instance.exports as unknown as TestKernel
+  cpus.forEach((cpu, i) => {
+    const banks = cpu + abi.CPU_SIZE
+    const cache = banks + abi.TLB_BANK_SIZE * abi.TLB_BANK_COUNT
+    set(vm + abi.VM_CPU_PTRS + i * 4, cpu)
+    set(cpu + abi.CPU_VM, vm)
+    set(cpu + abi.CPU_INDEX, i)
+    set(cpu + abi.CPU_TLB_BANKS, banks)
+    set(cpu + abi.CPU_CODE_CACHE, cache)
+    set(cache + CACHE_BYTES, CACHE_SIZE)
+    for (let word = 0; word < 8; word++) set(cpu + abi.CPU_FEATURES + word * 4, 0xffff_ffff)
+  })
+  kernel.bind(vm, 0)
+  kernel.clock_init(1_000_000, 0)
+  kernel.irqchip_reset()
+  for (const cpu of cpus) {
+    kernel.bind(vm, cpu)
+    kernel.cpu_reset()
+  }
+  const engines = cpus.map((cpu) => createEngine({ memory, kernel: kernelModule, interp, vm, cpu }, now, () => undefined))
+  return {
+    memory, view, kernel, interp, kernelModule, vm, cpus, engines,
+    host: (gpa) => FRAMES_AT + gpa,
+    write: (gpa, bytes) => new Uint8Array(memory.buffer, FRAMES_AT + gpa, bytes.length).set(bytes),
+  } // prettier-ignore
+}
+
+/** Runs a vCPU until it leaves for another reason than a yield. */
+export function runToExit(engine: Engine): number {
+  for (;;) {
+    const reason = engine.run()
+    if (reason !== abi.EXITREASON_YIELD) return reason
+  }
+}
+
+export const gpr = ({ view, cpus }: TestVm, number: number, vcpu = 0): bigint =>
+  view.getBigUint64((cpus[vcpu] ?? 0) + abi.CPU_GPR + number * 8, true)
+
+/** Real mode at 0:offset, with an empty IDT so that any fault ends the run. */
+export function enterReal({ view, cpus, kernel, vm }: TestVm, offset: number, vcpu = 0): void {
+  const cpu = cpus[vcpu] ?? 0
+  const segment = (i: number, field: number): number => cpu + abi.CPU_SEG + i * abi.CPU_SEG_STRIDE + field
+  view.setBigUint64(segment(abi.SEG_CS, abi.SEG_BASE), 0n, true)
+  view.setUint16(segment(abi.SEG_CS, abi.SEG_SELECTOR), 0, true)
+  view.setUint32(segment(abi.SEG_IDTR, abi.SEG_LIMIT), 0, true)
+  view.setBigUint64(cpu + abi.CPU_RIP, BigInt(offset), true)
+  view.setBigUint64(cpu + abi.CPU_RSP, 0x7000n, true)
+  view.setUint32(cpu + abi.CPU_RUNSTATE, abi.RUN_RUNNING, true)
+  kernel.bind(vm, cpu)
+  kernel.update_mode()
+}

@@ -1,0 +1,124 @@
+/**
+ * The body of a vCPU worker: instantiates kernel and interpreter over the shared memory and runs the guest until told to
+ * stop. Messages are control only (abi/messages.types.ts); REQ_PAUSE and REQ_STOP come through CPU_REQ.
+ *
+ * The thread blocks for as long as the vCPU runs or sleeps: after 'start' no message can be received.
+ */
+import {
+  CPU_FAULT_ERROR,
+  CPU_REQ,
+  CPU_RIP,
+  EXITREASON_OUT_OF_MEMORY,
+  EXITREASON_PAUSE,
+  EXITREASON_SHUTDOWN,
+  EXITREASON_STOP,
+  EXITREASON_YIELD,
+  REQ_INIT,
+  REQ_PAUSE,
+  REQ_STOP,
+} from '../abi/layout.ts'
+import { MESSAGE_PROTOCOL } from '../abi/messages.types.ts'
+import type { FromVcpu, ToVcpu } from '../abi/messages.types.ts'
+import { CACHE_READY } from '../abi/code-cache.ts'
+import { CPU_CODE_CACHE } from '../abi/layout.ts'
+
+/** What the thread offers: given by workers/vcpu.ts for a browser Worker or a Node worker thread. */
+export interface VcpuPort {
+  post(message: FromVcpu): void
+  /** Monotonic ns with the epoch of the hub's clock; see ToVcpu.clockOriginMs. */
+  clock(clockOriginMs: number): () => number
+}
+
+/** The exports of kernel.wasm that this loop calls itself. */
+interface KernelExports {
+  bind(vm: number, cpu: number): void
+  code_cache_init(): void
+}
+
+interface InterpExports {
+  run(cpu: number): number
+}
+
+/** An engine state that must not occur; the VM stops with it. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError'
+}
+
+export interface Engine {
+  /** Runs the guest; returns an EXITREASON_*. */
+  run(): number
+}
+
+type StartMessage = Extract<ToVcpu, { readonly type: 'start' }>
+
+export function createEngine(
+  { memory, kernel, interp, vm, cpu }: Pick<StartMessage, 'memory' | 'kernel' | 'interp' | 'vm' | 'cpu'>,
+  now: () => number,
+  kick: () => void,
+): Engine {
+  const abort = (): never => {
+    throw new EngineError('kernel.wasm aborted')
+  }
+  const kernelInstance = new WebAssembly.Instance(kernel, { env: { memory, abort }, host: { now, kick } })
+  const interpInstance = new WebAssembly.Instance(interp, { env: { memory }, kernel: kernelInstance.exports })
+  const { bind, code_cache_init } = kernelInstance.exports as unknown as KernelExports
+  const { run } = interpInstance.exports as unknown as InterpExports
+  bind(vm, cpu)
+  const view = new DataView(memory.buffer)
+  if (view.getUint32(view.getUint32(cpu + CPU_CODE_CACHE, true) + CACHE_READY, true) === 0) code_cache_init()
+  return { run: () => run(cpu) }
+}
+
+/** Serves one 'start': returns when the vCPU was stopped. Failures of the engine become a 'crashed' message. */
+export function runVcpu(message: StartMessage, port: VcpuPort): void {
+  const { vcpu, cpu, memory, protocol } = message
+  const crash = (error: unknown): void => {
+    const known = error instanceof Error
+    port.post({ type: 'crashed', vcpu, message: known ? error.message : String(error), stack: known ? error.stack : undefined })
+  }
+  if (protocol !== MESSAGE_PROTOCOL) return crash(new EngineError(`message protocol ${protocol}, want ${MESSAGE_PROTOCOL}`))
+  try {
+    const engine = createEngine(message, port.clock(message.clockOriginMs), () => port.post({ type: 'kick' }))
+    port.post({ type: 'ready', vcpu })
+    loop(engine, new Int32Array(memory.buffer), cpu, vcpu, port)
+  } catch (error) {
+    crash(error)
+  }
+}
+
+function loop(engine: Engine, words: Int32Array, cpu: number, vcpu: number, port: VcpuPort): void {
+  for (;;) {
+    const reason = engine.run()
+    switch (reason) {
+      case EXITREASON_YIELD:
+        break
+      case EXITREASON_PAUSE:
+        port.post({ type: 'paused', vcpu })
+        sleepWhile(words, cpu, (requests) => (requests & (REQ_PAUSE | REQ_STOP)) === REQ_PAUSE)
+        break
+      case EXITREASON_SHUTDOWN:
+      case EXITREASON_OUT_OF_MEMORY:
+        port.post({ type: reason === EXITREASON_SHUTDOWN ? 'shutdown' : 'out-of-memory', vcpu })
+        // The machine resets or stops it; a pause ends this sleep so that the machine gets its 'paused'.
+        sleepWhile(words, cpu, (requests) => (requests & (REQ_PAUSE | REQ_STOP | REQ_INIT)) === 0)
+        break
+      case EXITREASON_STOP:
+        port.post({ type: 'stopped', vcpu })
+        return
+      default:
+        throw new EngineError(
+          `the run loop left with reason ${reason}, code 0x${hex(words, cpu + CPU_FAULT_ERROR)}, RIP 0x${hex(words, cpu + CPU_RIP + 4)}${hex(words, cpu + CPU_RIP)}`,
+        )
+    }
+  }
+}
+
+const hex = (words: Int32Array, address: number): string => ((words[address >>> 2] ?? 0) >>> 0).toString(16).padStart(8, '0')
+
+/** Blocks without CPU time while the requests of the vCPU say so; whoever changes them notifies. */
+function sleepWhile(words: Int32Array, cpu: number, asleep: (requests: number) => boolean): void {
+  const at = (cpu + CPU_REQ) >>> 2
+  for (let requests = Atomics.load(words, at); asleep(requests); requests = Atomics.load(words, at)) {
+    Atomics.wait(words, at, requests)
+  }
+}
