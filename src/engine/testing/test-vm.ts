@@ -134,3 +134,37 @@ export function enterReal({ view, cpus, kernel, vm }: TestVm, offset: number, vc
   kernel.bind(vm, cpu)
   kernel.update_mode()
 }
+
+const CR0_PG_WP_NE_ET_PE = 0x8001_0031
+const CR4_OSXMMEXCPT_OSFXSR_PGE_PAE = 0x6a0
+const EFER_NXE_LMA_LME_SCE = 0xd01
+const PTE_TABLE = 0x27n // present, writable, user, accessed
+const PTE_LARGE = 0x1e7n // and dirty, global, 2 MiB
+
+/** 64-bit code at `rip`, CPL 0, RAM mapped one to one by 2 MiB pages; the tables take gpa 0x1000..0x3fff. */
+export function enterLong(test: TestVm, rip: number, rsp: number, vcpu = 0): void {
+  const { view, cpus, kernel, vm } = test
+  const cpu = cpus[vcpu] ?? 0
+  view.setBigUint64(test.host(0x1000), 0x2000n | PTE_TABLE, true)
+  view.setBigUint64(test.host(0x2000), 0x3000n | PTE_TABLE, true)
+  for (let i = 0; i < 512; i++) view.setBigUint64(test.host(0x3000 + i * 8), (BigInt(i) << 21n) | PTE_LARGE, true)
+  const segment = (i: number, attr: number): void => {
+    const at = cpu + abi.CPU_SEG + i * abi.CPU_SEG_STRIDE
+    view.setBigUint64(at + abi.SEG_BASE, 0n, true)
+    view.setUint32(at + abi.SEG_LIMIT, 0xffff_ffff, true)
+    view.setUint32(at + abi.SEG_ATTR, attr, true)
+  }
+  segment(abi.SEG_CS, 0xa9b) // execute, read, accessed, S, P, L, G
+  for (const i of [abi.SEG_ES, abi.SEG_SS, abi.SEG_DS, abi.SEG_FS, abi.SEG_GS]) segment(i, 0xc93)
+  view.setUint32(cpu + abi.CPU_SEG + abi.SEG_IDTR * abi.CPU_SEG_STRIDE + abi.SEG_LIMIT, 0, true)
+  view.setBigUint64(cpu + abi.CPU_CR0, BigInt(CR0_PG_WP_NE_ET_PE), true)
+  view.setBigUint64(cpu + abi.CPU_CR3, 0x1000n, true)
+  view.setBigUint64(cpu + abi.CPU_CR4, BigInt(CR4_OSXMMEXCPT_OSFXSR_PGE_PAE), true)
+  view.setBigUint64(cpu + abi.CPU_EFER, BigInt(EFER_NXE_LMA_LME_SCE), true)
+  view.setBigUint64(cpu + abi.CPU_RIP, BigInt(rip), true)
+  view.setBigUint64(cpu + abi.CPU_RSP, BigInt(rsp), true)
+  view.setUint32(cpu + abi.CPU_CPL, 0, true)
+  view.setUint32(cpu + abi.CPU_RUNSTATE, abi.RUN_RUNNING, true)
+  kernel.bind(vm, cpu)
+  kernel.update_mode()
+}
