@@ -127,7 +127,7 @@ export class Hub {
     const device = definition.create(ports, config, saved && definition.state.decode(saved.state))
     this.#devices.set(name, {
       name,
-      definition: definition as unknown as Placed['definition'],
+      definition,
       device,
       function: slot?.attached,
     })
