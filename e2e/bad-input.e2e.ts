@@ -39,7 +39,9 @@ function multiboot(code: readonly number[]): Buffer {
 
 describe('the page refuses', () => {
   test('a text file as a kernel', async () => {
-    expect(await bootOwn(Buffer.from('just some text\n'), 'notes.txt')).toMatch(/not a kernel: it is a text file/)
+    expect(await bootOwn(Buffer.from('just some text\n'), 'notes.txt')).toMatch(
+      /not a kernel: it is a text file/,
+    )
     expect(await page.isEnabled('#own-start')).toBe(true)
   })
 
@@ -71,7 +73,10 @@ describe('the page refuses', () => {
 describe('the page survives', () => {
   test('a guest that triple-faults, and shows its registers', async () => {
     // lidt [zero limit]; int3
-    const message = await bootOwn(multiboot([0x0f, 0x01, 0x1d, 0x30, 0x00, 0x10, 0x00, 0xcc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 'triple')
+    const message = await bootOwn(
+      multiboot([0x0f, 0x01, 0x1d, 0x30, 0x00, 0x10, 0x00, 0xcc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+      'triple',
+    )
     expect(message).toMatch(/triple-faulted/)
     expect(message).toMatch(/rip=.*\n.*rax=/)
     expect(await page.isEnabled('#start')).toBe(true)
@@ -80,25 +85,64 @@ describe('the page survives', () => {
   test('a guest that hammers every port', async () => {
     // xor edx,edx; loop: mov al,dl; cmp dx,0x64/0xcf9/0x92 are reset ports: skipped; out; in; inc dx; jnz; hlt
     const code = [
-      0x31, 0xd2, // xor edx, edx
-      0x66, 0x81, 0xfa, 0x64, 0x00, 0x74, 0x16, // cmp dx, 0x64; je next
-      0x66, 0x81, 0xfa, 0xf9, 0x0c, 0x74, 0x0f, // cmp dx, 0xcf9; je next
-      0x66, 0x81, 0xfa, 0x92, 0x00, 0x74, 0x08, // cmp dx, 0x92; je next
-      0x31, 0xc0, // xor eax, eax
+      0x31,
+      0xd2, // xor edx, edx
+      0x66,
+      0x81,
+      0xfa,
+      0x64,
+      0x00,
+      0x74,
+      0x16, // cmp dx, 0x64; je next
+      0x66,
+      0x81,
+      0xfa,
+      0xf9,
+      0x0c,
+      0x74,
+      0x0f, // cmp dx, 0xcf9; je next
+      0x66,
+      0x81,
+      0xfa,
+      0x92,
+      0x00,
+      0x74,
+      0x08, // cmp dx, 0x92; je next
+      0x31,
+      0xc0, // xor eax, eax
       0xee, // out dx, al
       0xec, // in al, dx
       0xef, // out dx, eax
       0xed, // in eax, dx
-      0x90, 0x90,
-      0x66, 0x42, // next: inc dx
-      0x75, 0xdf, // jnz loop
-      0xb0, 0x2a, 0xba, 0xe9, 0x00, 0x00, 0x00, 0xee, // mov al,'*'; out 0xe9
-      0xf4, 0xeb, 0xfd, // hlt
+      0x90,
+      0x90,
+      0x66,
+      0x42, // next: inc dx
+      0x75,
+      0xdf, // jnz loop
+      0xb0,
+      0x2a,
+      0xba,
+      0xe9,
+      0x00,
+      0x00,
+      0x00,
+      0xee, // mov al,'*'; out 0xe9
+      0xf4,
+      0xeb,
+      0xfd, // hlt
     ]
-    await page.setInputFiles('#own-kernel', { name: 'ports', mimeType: 'application/octet-stream', buffer: multiboot(code) })
+    await page.setInputFiles('#own-kernel', {
+      name: 'ports',
+      mimeType: 'application/octet-stream',
+      buffer: multiboot(code),
+    })
     await page.click('#own-start')
     await page.waitForFunction(
-      () => (globalThis as { webkvm?: { machine?: { stats(): { exitsByKind: Record<string, number> } } } }).webkvm?.machine?.stats().exitsByKind['halt'],
+      () =>
+        (
+          globalThis as { webkvm?: { machine?: { stats(): { exitsByKind: Record<string, number> } } } }
+        ).webkvm?.machine?.stats().exitsByKind['halt'],
       undefined,
       { timeout: 60_000 },
     )

@@ -7,7 +7,8 @@ import type { GuestPage } from '#playwright.ts'
 import { launchChromium, openPage } from './chromium.ts'
 
 /** What a kernel prints when something is wrong with the machine under it. */
-const KERNEL_TROUBLE = /WARNING:|BUG:|Oops|Call Trace|rcu_sched|soft lockup|unchecked MSR|segfault|TSC.*unstable/
+const KERNEL_TROUBLE =
+  /WARNING:|BUG:|Oops|Call Trace|rcu_sched|soft lockup|unchecked MSR|segfault|TSC.*unstable/
 
 let browser: Browser
 let page: Page
@@ -29,7 +30,7 @@ describe('the page', () => {
     expect((await guest.check('grep -c ^processor /proc/cpuinfo')).trim()).toBe('2')
   })
 
-  test('runs a 64-bit kernel that is Debian\'s own', async () => {
+  test("runs a 64-bit kernel that is Debian's own", async () => {
     expect(await guest.check('uname -m')).toBe('x86_64\n')
     expect(await guest.check('cat /proc/version')).toMatch(/Debian/)
   })
@@ -41,7 +42,9 @@ describe('the page', () => {
   })
 
   test('uses kvm-clock', async () => {
-    expect(await guest.check('cat /sys/devices/system/clocksource/clocksource0/current_clocksource')).toBe('kvm-clock\n')
+    expect(await guest.check('cat /sys/devices/system/clocksource/clocksource0/current_clocksource')).toBe(
+      'kvm-clock\n',
+    )
   })
 
   test('shows what is typed and what the guest answers', async () => {

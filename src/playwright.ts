@@ -11,8 +11,15 @@
 /** The part of Playwright's Page that this module needs. */
 export interface PageLike {
   goto(url: string): Promise<unknown>
-  evaluate<Argument, Result>(run: (argument: Argument) => Result | Promise<Result>, argument: Argument): Promise<Result>
-  waitForFunction<Argument>(test: (argument: Argument) => unknown, argument: Argument, options?: { timeout?: number }): Promise<unknown>
+  evaluate<Argument, Result>(
+    run: (argument: Argument) => Result | Promise<Result>,
+    argument: Argument,
+  ): Promise<Result>
+  waitForFunction<Argument>(
+    test: (argument: Argument) => unknown,
+    argument: Argument,
+    options?: { timeout?: number },
+  ): Promise<unknown>
 }
 
 export interface OpenGuestOptions {
@@ -48,7 +55,9 @@ interface PageGlobals {
         send(text: string): void
         waitForText(pattern: string | RegExp, options: { timeoutMs: number; from?: number }): Promise<unknown>
       }
-      readonly shell: { run(command: string, options: { timeoutMs: number }): Promise<{ output: string; status: number }> }
+      readonly shell: {
+        run(command: string, options: { timeoutMs: number }): Promise<{ output: string; status: number }>
+      }
     }
     readonly prompt?: string
     screenText(): string
@@ -67,7 +76,9 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
   await page.waitForFunction(
     () => {
       const error = document.getElementById('error')
-      return (error !== null && !error.hidden) || (globalThis as PageGlobals).webkvm?.machine?.state === 'running'
+      return (
+        (error !== null && !error.hidden) || (globalThis as PageGlobals).webkvm?.machine?.state === 'running'
+      )
     },
     undefined,
     { timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS },
@@ -81,7 +92,10 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
 }
 
 function guestPage(page: PageLike): GuestPage {
-  const run = (command: string, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<{ output: string; status: number }> =>
+  const run = (
+    command: string,
+    timeoutMs = DEFAULT_TIMEOUT_MS,
+  ): Promise<{ output: string; status: number }> =>
     page.evaluate(
       ([text, timeout]) => {
         const machine = (globalThis as PageGlobals).webkvm?.machine
@@ -93,12 +107,16 @@ function guestPage(page: PageLike): GuestPage {
   return {
     run,
     async waitForPrompt(pattern, timeoutMs = DEFAULT_TIMEOUT_MS) {
-      const expression = pattern instanceof RegExp ? { source: pattern.source, flags: pattern.flags } : undefined
+      const expression =
+        pattern instanceof RegExp ? { source: pattern.source, flags: pattern.flags } : undefined
       const text = typeof pattern === 'string' ? pattern : undefined
       await page.evaluate(
         async (wanted) => {
           const { webkvm } = globalThis as PageGlobals
-          const match = wanted.expression === undefined ? (wanted.text ?? webkvm?.prompt ?? '# ') : new RegExp(wanted.expression.source, wanted.expression.flags)
+          const match =
+            wanted.expression === undefined
+              ? (wanted.text ?? webkvm?.prompt ?? '# ')
+              : new RegExp(wanted.expression.source, wanted.expression.flags)
           await webkvm?.machine?.console.waitForText(match, { timeoutMs: wanted.timeoutMs })
         },
         { expression, text, timeoutMs },
@@ -109,11 +127,16 @@ function guestPage(page: PageLike): GuestPage {
       if (status !== 0) throw new Error(`guest command failed with status ${status}: ${command}\n${output}`)
       return output
     },
-    send: (text) => page.evaluate((input) => (globalThis as PageGlobals).webkvm?.machine?.console.send(input), text),
+    send: (text) =>
+      page.evaluate((input) => (globalThis as PageGlobals).webkvm?.machine?.console.send(input), text),
     screenText: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.screenText() ?? '', undefined),
     state: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.machine?.state ?? 'none', undefined),
     async waitForState(state, timeoutMs = DEFAULT_TIMEOUT_MS) {
-      await page.waitForFunction((wanted) => (globalThis as PageGlobals).webkvm?.machine?.state === wanted, state, { timeout: timeoutMs })
+      await page.waitForFunction(
+        (wanted) => (globalThis as PageGlobals).webkvm?.machine?.state === wanted,
+        state,
+        { timeout: timeoutMs },
+      )
     },
   }
 }

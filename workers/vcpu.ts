@@ -34,5 +34,7 @@ if (parent) {
   parent.once('message', (message: ToVcpu) => start(message, port))
 } else {
   const port = browserPort()
-  globalThis.addEventListener('message', (event: MessageEvent<ToVcpu>) => start(event.data, port), { once: true })
+  globalThis.addEventListener('message', (event: MessageEvent<ToVcpu>) => start(event.data, port), {
+    once: true,
+  })
 }

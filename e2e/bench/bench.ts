@@ -77,10 +77,13 @@ function printTable(title: string, columns: readonly Column[]): void {
   const [own, ...peers] = columns
   if (own === undefined) return
   console.log(`\n## ${title}\n`)
-  console.log(`| | ${columns.map(({ name }) => name).join(' | ')} | ${peers.map(({ name }) => `${name} / webkvm`).join(' | ')} |`)
+  console.log(
+    `| | ${columns.map(({ name }) => name).join(' | ')} | ${peers.map(({ name }) => `${name} / webkvm`).join(' | ')} |`,
+  )
   console.log(`|---|${columns.map(() => '---:').join('|')}|${peers.map(() => '---:').join('|')}|`)
   const cell = (ms: number | undefined): string => (ms === undefined ? '-' : `${ms.toFixed(1)} ms`)
-  const ratio = (ms: number | undefined, mine: number | undefined): string => (ms === undefined || mine === undefined ? '-' : (ms / mine).toFixed(2))
+  const ratio = (ms: number | undefined, mine: number | undefined): string =>
+    ms === undefined || mine === undefined ? '-' : (ms / mine).toFixed(2)
   console.log(
     `| boot to the prompt | ${columns.map(({ bootMs }) => cell(bootMs)).join(' | ')} | ${peers.map(({ bootMs }) => ratio(bootMs, own.bootMs)).join(' | ')} |`,
   )
@@ -88,7 +91,9 @@ function printTable(title: string, columns: readonly Column[]): void {
     const cells = columns.map(({ times }) => cell(times.get(name)?.ms))
     const ratios = peers.map(({ times }) => ratio(times.get(name)?.ms, mine.ms))
     const wrong = columns.some(({ times }) => (times.get(name)?.checksum ?? mine.checksum) !== mine.checksum)
-    console.log(`| ${name}${wrong ? ' **checksums differ**' : ''} | ${cells.join(' | ')} | ${ratios.join(' | ')} |`)
+    console.log(
+      `| ${name}${wrong ? ' **checksums differ**' : ''} | ${cells.join(' | ')} | ${ratios.join(' | ')} |`,
+    )
   }
   for (const peer of peers) {
     const ratios = [...own.times].flatMap(([name, mine]) => {
@@ -97,7 +102,9 @@ function printTable(title: string, columns: readonly Column[]): void {
     })
     if (ratios.length === 0) continue
     const mean = Math.exp(ratios.reduce((sum, value) => sum + Math.log(value), 0) / ratios.length)
-    console.log(`\ngeometric mean of ${ratios.length} kernels, ${peer.name} / webkvm: ${mean.toFixed(2)} (above 1: webkvm is faster)`)
+    console.log(
+      `\ngeometric mean of ${ratios.length} kernels, ${peer.name} / webkvm: ${mean.toFixed(2)} (above 1: webkvm is faster)`,
+    )
   }
 }
 
@@ -122,16 +129,29 @@ async function benchOwn(browser: Browser, url: string, bits: Bits): Promise<Colu
 async function main(): Promise<void> {
   console.log(`${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores, Node ${process.version}`)
   await build({ root: ROOT, logLevel: 'warn' })
-  const server = await preview({ root: ROOT, logLevel: 'warn', preview: { host: '127.0.0.1', port: 0, open: false } })
+  const server = await preview({
+    root: ROOT,
+    logLevel: 'warn',
+    preview: { host: '127.0.0.1', port: 0, open: false },
+  })
   const url = server.resolvedUrls?.local[0]
   if (url === undefined) throw new Error('the preview server gives no address')
   const browser = await launchChromium()
   try {
     console.log(`Chromium ${browser.version()}`)
     const columns64: Column[] = [await benchOwn(browser, url, 64)]
-    const asColumn = async (peer: Peer): Promise<Column> => ({ name: peer.name, bootMs: peer.bootMs, times: await measure(peer) })
+    const asColumn = async (peer: Peer): Promise<Column> => ({
+      name: peer.name,
+      bootMs: peer.bootMs,
+      times: await measure(peer),
+    })
     if (wantedPeers.has('qemu')) columns64.push(await withPeer(() => bootQemu(image(64, 2)), asColumn))
-    if (wantedPeers.has('native')) columns64.push({ name: 'native', bootMs: undefined, times: values.boot === true ? new Map() : native(64) })
+    if (wantedPeers.has('native'))
+      columns64.push({
+        name: 'native',
+        bootMs: undefined,
+        times: values.boot === true ? new Map() : native(64),
+      })
     printTable('64-bit guest, Debian cloud amd64', columns64)
 
     const columns32: Column[] = [await benchOwn(browser, url, 32)]

@@ -17,7 +17,9 @@ function buildProgram(bits: Bits): Buffer {
   const age = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
   if (age(program) < age(SOURCE)) {
     const mode = bits === 32 ? ['-m32', '-msse2', '-mfpmath=sse'] : []
-    execFileSync('gcc', ['-O2', '-static', '-pthread', ...mode, '-o', program, SOURCE, '-lm'], { stdio: 'inherit' })
+    execFileSync('gcc', ['-O2', '-static', '-pthread', ...mode, '-o', program, SOURCE, '-lm'], {
+      stdio: 'inherit',
+    })
   }
   return readFileSync(program)
 }

@@ -30,7 +30,8 @@ export function parseTimes(output: string): Map<string, KernelTime> {
   const times = new Map<string, KernelTime>()
   for (const match of output.matchAll(/^([a-z0-9-]+) ([\d.]+) ([0-9a-f]{8})\r?$/gm)) {
     const [, name, ms, checksum] = match
-    if (name !== undefined && ms !== undefined && checksum !== undefined) times.set(name, { ms: Number(ms), checksum })
+    if (name !== undefined && ms !== undefined && checksum !== undefined)
+      times.set(name, { ms: Number(ms), checksum })
   }
   return times
 }
@@ -56,7 +57,11 @@ export class ConsoleLog {
 
   wait(text: string, timeoutMs: number, from = this.mark): Promise<string> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`no "${text}" within ${timeoutMs} ms; last output:\n${this.#text.slice(-800)}`)), timeoutMs)
+      const timer = setTimeout(
+        () =>
+          reject(new Error(`no "${text}" within ${timeoutMs} ms; last output:\n${this.#text.slice(-800)}`)),
+        timeoutMs,
+      )
       this.#waits.push({
         from,
         text,

@@ -13,7 +13,10 @@ const PACKAGE = path.join(ROOT, 'node_modules/v86/build')
 const SEABIOS = '/usr/share/seabios'
 
 interface V86Globals {
-  readonly V86: new (options: object) => { add_listener(name: string, listener: (byte: number) => void): void; serial0_send(text: string): void }
+  readonly V86: new (options: object) => {
+    add_listener(name: string, listener: (byte: number) => void): void
+    serial0_send(text: string): void
+  }
   emulator: { serial0_send(text: string): void }
   onSerial(text: string): void
 }
@@ -30,7 +33,14 @@ export async function bootV86(browser: Browser, image: BootImage): Promise<Peer>
   const server = createServer((request, response) => {
     const file = files[request.url ?? '']
     if (file !== undefined && existsSync(file)) {
-      response.setHeader('content-type', file.endsWith('.js') ? 'text/javascript' : file.endsWith('.wasm') ? 'application/wasm' : 'application/octet-stream')
+      response.setHeader(
+        'content-type',
+        file.endsWith('.js')
+          ? 'text/javascript'
+          : file.endsWith('.wasm')
+            ? 'application/wasm'
+            : 'application/octet-stream',
+      )
       createReadStream(file).pipe(response)
     } else if (request.url === '/') {
       response.setHeader('content-type', 'text/html')
@@ -65,10 +75,11 @@ export async function bootV86(browser: Browser, image: BootImage): Promise<Peer>
       globals.emulator = emulator
       let pending = ''
       emulator.add_listener('serial0-output-byte', (byte) => {
-        if (pending === '') setTimeout(() => {
-          globals.onSerial(pending)
-          pending = ''
-        }, 5)
+        if (pending === '')
+          setTimeout(() => {
+            globals.onSerial(pending)
+            pending = ''
+          }, 5)
         pending += String.fromCharCode(byte)
       })
     },
@@ -80,7 +91,10 @@ export async function bootV86(browser: Browser, image: BootImage): Promise<Peer>
     bootMs: performance.now() - started,
     async run(command, done, timeoutMs) {
       const output = console.wait(done, timeoutMs)
-      await page.evaluate((text) => (globalThis as unknown as V86Globals).emulator.serial0_send(text), `${command}\n`)
+      await page.evaluate(
+        (text) => (globalThis as unknown as V86Globals).emulator.serial0_send(text),
+        `${command}\n`,
+      )
       return output
     },
     async close() {

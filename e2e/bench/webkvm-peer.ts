@@ -45,13 +45,21 @@ export async function bootWebkvm(browser: Browser, url: string, image: BootImage
   const started = performance.now()
   await page.click('#own-start')
   await page.waitForFunction(
-    () => (globalThis as PageGlobals).webkvm?.machine?.state === 'running' || !(document.getElementById('error')?.hidden ?? true),
+    () =>
+      (globalThis as PageGlobals).webkvm?.machine?.state === 'running' ||
+      !(document.getElementById('error')?.hidden ?? true),
     undefined,
     { timeout: 60_000, polling: 20 },
   )
-  const failure = await page.evaluate(() => (document.getElementById('error')?.hidden === false ? document.getElementById('error')?.textContent : null))
+  const failure = await page.evaluate(() =>
+    document.getElementById('error')?.hidden === false ? document.getElementById('error')?.textContent : null,
+  )
   if (failure !== null && failure !== undefined) throw new Error(`the page could not boot: ${failure}`)
-  await page.evaluate((prompt) => (globalThis as PageGlobals).webkvm?.machine?.console.waitForText(prompt, { timeoutMs: 180_000 }), image.prompt)
+  await page.evaluate(
+    (prompt) =>
+      (globalThis as PageGlobals).webkvm?.machine?.console.waitForText(prompt, { timeoutMs: 180_000 }),
+    image.prompt,
+  )
   const bootMs = performance.now() - started
   return {
     name: 'webkvm',
@@ -69,7 +77,8 @@ export async function bootWebkvm(browser: Browser, url: string, image: BootImage
         },
         { command, done, timeoutMs },
       ),
-    counters: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.machine?.stats().exitsByKind ?? {}),
+    counters: () =>
+      page.evaluate(() => (globalThis as PageGlobals).webkvm?.machine?.stats().exitsByKind ?? {}),
     progress: () =>
       page.evaluate(() => {
         const stats = (globalThis as PageGlobals).webkvm?.machine?.stats()

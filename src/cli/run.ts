@@ -20,15 +20,36 @@ const TRACES = ['insn', 'exit', 'int', 'msr'] as const
 export const runCommand = defineCommand({
   meta: { name: 'run', description: 'Boot a machine with its console on this terminal' },
   args: {
-    guest: { type: 'string', description: 'Boot a built guest by its id (see npm run setup)', valueHint: 'ID' },
-    kernel: { type: 'string', description: 'bzImage, ELF (PVH) or multiboot kernel: path or URL', valueHint: 'FILE' },
+    guest: {
+      type: 'string',
+      description: 'Boot a built guest by its id (see npm run setup)',
+      valueHint: 'ID',
+    },
+    kernel: {
+      type: 'string',
+      description: 'bzImage, ELF (PVH) or multiboot kernel: path or URL',
+      valueHint: 'FILE',
+    },
     initrd: { type: 'string', description: 'Initial RAM disk', valueHint: 'FILE' },
     append: { type: 'string', description: 'Kernel command line', valueHint: 'TEXT' },
     bios: { type: 'string', description: 'Firmware ROM of 64 KiB to 4 MiB', valueHint: 'FILE' },
-    disk: { type: 'string', description: 'Disk image, several by commas; FILE:ro is read-only, FILE:overlay keeps writes in memory', valueHint: 'FILE' },
-    module: { type: 'string', description: 'Multiboot modules, by commas; text after a blank is the module\'s command line', valueHint: 'FILE' },
+    disk: {
+      type: 'string',
+      description: 'Disk image, several by commas; FILE:ro is read-only, FILE:overlay keeps writes in memory',
+      valueHint: 'FILE',
+    },
+    module: {
+      type: 'string',
+      description: "Multiboot modules, by commas; text after a blank is the module's command line",
+      valueHint: 'FILE',
+    },
     cpus: { type: 'string', description: 'Number of vCPUs', default: '2', valueHint: 'N' },
-    memory: { type: 'string', alias: 'm', description: 'Guest memory, such as 512M or 1G', valueHint: 'SIZE' },
+    memory: {
+      type: 'string',
+      alias: 'm',
+      description: 'Guest memory, such as 512M or 1G',
+      valueHint: 'SIZE',
+    },
     cpu: { type: 'string', description: 'CPU model', valueHint: 'NAME' },
     serial: { type: 'string', description: 'Where the console goes: stdio or none', default: 'stdio' },
     'test-devices': { type: 'boolean', description: 'Add isa-debug-exit, pc-testdev and pci-testdev' },
@@ -83,7 +104,10 @@ async function runMachine(args: RunArguments): Promise<number> {
 async function machineOptions(args: RunArguments): Promise<MachineOptions> {
   const guest = args.guest === undefined ? {} : await readGuest(args.guest)
   const list = (text: string | undefined): string[] => text?.split(',').filter((item) => item !== '') ?? []
-  const chosen: { -readonly [K in keyof MachineOptions]: MachineOptions[K] } = { ...guest, cpus: Number(args.cpus) }
+  const chosen: { -readonly [K in keyof MachineOptions]: MachineOptions[K] } = {
+    ...guest,
+    cpus: Number(args.cpus),
+  }
   if (args.kernel !== undefined) chosen.kernel = args.kernel
   if (args.initrd !== undefined) chosen.initrd = args.initrd
   if (args.append !== undefined) chosen.append = args.append
@@ -113,7 +137,8 @@ function parseDisk(text: string): DiskOptions {
 
 function parseTrace(items: readonly string[]): TraceOptions {
   const unknown = items.find((item) => !TRACES.some((trace) => trace === item))
-  if (unknown !== undefined) throw new ConfigError(`--trace "${unknown}" is unknown: choose from ${TRACES.join(', ')}`)
+  if (unknown !== undefined)
+    throw new ConfigError(`--trace "${unknown}" is unknown: choose from ${TRACES.join(', ')}`)
   const has = (name: (typeof TRACES)[number]): boolean => items.includes(name)
   return { instructions: has('insn'), exits: has('exit'), interrupts: has('int'), msrs: has('msr') }
 }
@@ -128,7 +153,8 @@ function endOf(machine: Machine, timeout: string | undefined): Promise<number> {
         resolve(STATUS_CRASHED)
       }
     })
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve(STATUS_SIGINT))
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.once(signal, () => resolve(STATUS_SIGINT))
     if (timeout !== undefined) {
       const seconds = Number(timeout)
       setTimeout(() => {

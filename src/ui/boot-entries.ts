@@ -17,7 +17,9 @@ async function fetchJson<T>(url: URL): Promise<T> {
 
 /** All entries, the default guest first; empty when no guest was built. */
 export async function loadBootEntries(base: URL): Promise<BootEntry[]> {
-  const index = await fetchJson<GuestIndex>(new URL('index.json', base)).catch(() => ({ format: 1, guests: [] }) as const)
+  const index = await fetchJson<GuestIndex>(new URL('index.json', base)).catch(
+    () => ({ format: 1, guests: [] }) as const,
+  )
   const entries: BootEntry[] = []
   for (const name of index.guests) {
     const folder = new URL(`${name}/`, base)

@@ -115,7 +115,9 @@ function watch(created: Machine): void {
     if (state === 'stopped' || state === 'crashed') stopStatus()
   })
   created.on('error', ({ message }) => showError(message))
-  created.on('log', ({ level, text }) => (level === 'error' || level === 'warn' ? console.warn(text) : console.debug(text)))
+  created.on('log', ({ level, text }) =>
+    level === 'error' || level === 'warn' ? console.warn(text) : console.debug(text),
+  )
 }
 
 function sizeOptions(): MachineOptions {
@@ -124,7 +126,8 @@ function sizeOptions(): MachineOptions {
 }
 
 const picked = (id: string): File | undefined => input(id).files?.[0]
-const typed = (id: string): string | undefined => (input(id).value.trim() === '' ? undefined : input(id).value.trim())
+const typed = (id: string): string | undefined =>
+  input(id).value.trim() === '' ? undefined : input(id).value.trim()
 
 function ownOptions(): MachineOptions {
   const kernel = picked('own-kernel') ?? typed('own-kernel-url')
@@ -161,7 +164,7 @@ function wireEvents(): void {
   ui.pause.addEventListener('click', () => void machine?.pause().then(updateButtons))
   ui.resume.addEventListener('click', () => machine?.resume())
   ui.reset.addEventListener('click', () => void machine?.reset().catch(showError))
-  ui.powerOff.addEventListener('click', () => void machine?.powerOff())
+  ui.powerOff.addEventListener('click', () => machine?.powerOff())
   document.addEventListener('dragover', (event) => {
     event.preventDefault()
     ui.terminal.classList.add('dropping')
@@ -179,13 +182,16 @@ async function main(): Promise<void> {
   if (await registerIsolationWorker()) return
   const missing = missingFeatures()
   if (missing.length > 0) {
-    showError(missing.map(({ feature, remedy }) => `This browser or page has no ${feature}: ${remedy}.`).join('\n'))
+    showError(
+      missing.map(({ feature, remedy }) => `This browser or page has no ${feature}: ${remedy}.`).join('\n'),
+    )
     return
   }
   entries = await loadBootEntries(new URL('guests/', document.baseURI))
   for (const entry of entries) ui.entries.add(new Option(entry.title, entry.id))
   ui.entries.disabled = entries.length === 0
-  if (entries.length === 0) showError('No guest image is here: run "npm run setup" on the server, or boot your own kernel.')
+  if (entries.length === 0)
+    showError('No guest image is here: run "npm run setup" on the server, or boot your own kernel.')
   updateButtons()
   const parameters = new URLSearchParams(location.search)
   const wanted = entries.findIndex((entry) => entry.id === parameters.get('boot'))

@@ -11,13 +11,9 @@ const element = (id: string): HTMLElement => {
 
 /** Keeps the line current until the returned function is called. */
 export function showStatus(machine: Machine): () => void {
-  const [state, mips, cpu, exits, cpus] = ['state', 'mips', 'cpu', 'exits', 'cpus'].map((name) => element(`status-${name}`)) as [
-    HTMLElement,
-    HTMLElement,
-    HTMLElement,
-    HTMLElement,
-    HTMLElement,
-  ]
+  const [state, mips, cpu, exits, cpus] = ['state', 'mips', 'cpu', 'exits', 'cpus'].map((name) =>
+    element(`status-${name}`),
+  ) as [HTMLElement, HTMLElement, HTMLElement, HTMLElement, HTMLElement]
   let last = machine.stats()
   const update = (): void => {
     const now = machine.stats()

@@ -59,7 +59,8 @@ export function createTerminal(parent: HTMLElement): TerminalView {
 function enableCopyAndPaste(terminal: Terminal): void {
   terminal.attachCustomKeyEventHandler((event) => {
     if (event.type !== 'keydown') return true
-    const copy = (event.ctrlKey && event.shiftKey && event.code === 'KeyC') || (event.ctrlKey && event.code === 'Insert')
+    const copy =
+      (event.ctrlKey && event.shiftKey && event.code === 'KeyC') || (event.ctrlKey && event.code === 'Insert')
     if (copy && terminal.hasSelection()) {
       void navigator.clipboard.writeText(terminal.getSelection())
       event.preventDefault()

@@ -30,7 +30,9 @@ const clock: HostClock = {
 export function createBrowserHost(options: BrowserHostOptions = {}): MachineHost {
   const missing = missingFeatures()
   if (missing.length > 0) {
-    throw new HostFeatureError(missing.map(({ feature, remedy }) => `This page has no ${feature}: ${remedy}.`).join('\n'))
+    throw new HostFeatureError(
+      missing.map(({ feature, remedy }) => `This page has no ${feature}: ${remedy}.`).join('\n'),
+    )
   }
   const wasmUrl = new URL(options.wasmUrl ?? 'wasm/', document.baseURI)
   return {
@@ -53,12 +55,19 @@ async function loadEngine(folder: URL): Promise<EngineModules> {
   const load = async (name: string): Promise<Response> => {
     const url = new URL(name, folder)
     const response = await fetch(url).catch((cause: unknown) => {
-      throw new HostFeatureError(`the engine's ${url.href} cannot be reached: check the connection and reload`, { cause })
+      throw new HostFeatureError(
+        `the engine's ${url.href} cannot be reached: check the connection and reload`,
+        { cause },
+      )
     })
-    if (!response.ok) throw new HostFeatureError(`the engine's ${url.href} answered ${response.status}: run npm run build:wasm on the server`)
+    if (!response.ok)
+      throw new HostFeatureError(
+        `the engine's ${url.href} answered ${response.status}: run npm run build:wasm on the server`,
+      )
     return response
   }
-  const compile = async (name: string): Promise<WebAssembly.Module> => WebAssembly.compile(await (await load(name)).arrayBuffer())
+  const compile = async (name: string): Promise<WebAssembly.Module> =>
+    WebAssembly.compile(await (await load(name)).arrayBuffer())
   const [kernel, interp, isaTables] = await Promise.all([
     compile('kernel.wasm'),
     compile('interp.wasm'),
@@ -67,7 +76,11 @@ async function loadEngine(folder: URL): Promise<EngineModules> {
   return { kernel, interp, isaTables: new Uint8Array(isaTables) }
 }
 
-async function readImage(source: ImageSource, what: string, onProgress?: (progress: LoadProgress) => void): Promise<Uint8Array> {
+async function readImage(
+  source: ImageSource,
+  what: string,
+  onProgress?: (progress: LoadProgress) => void,
+): Promise<Uint8Array> {
   if (source instanceof Uint8Array) return source
   if (source instanceof Blob) return readBlob(source, what, onProgress)
   return fetchImage(new URL(String(source), document.baseURI).href, what, onProgress)
@@ -76,8 +89,12 @@ async function readImage(source: ImageSource, what: string, onProgress?: (progre
 async function openDisk(disk: DiskOptions, name: string): Promise<BlockBackend> {
   const { source } = disk
   if (isBlockBackend(source)) return source
-  if (source instanceof Uint8Array) return disk.mode === 'write' ? new BytesDisk(source) : new OverlayDisk(new BytesDisk(source, true))
-  const base = source instanceof Blob ? new BlobDisk(source) : await HttpRangeDisk.open(new URL(String(source), document.baseURI).href, name)
+  if (source instanceof Uint8Array)
+    return disk.mode === 'write' ? new BytesDisk(source) : new OverlayDisk(new BytesDisk(source, true))
+  const base =
+    source instanceof Blob
+      ? new BlobDisk(source)
+      : await HttpRangeDisk.open(new URL(String(source), document.baseURI).href, name)
   return disk.readonly === true ? base : new OverlayDisk(base)
 }
 
@@ -97,8 +114,12 @@ class BrowserVcpuThread implements VcpuThread {
   }
 
   onFailure(listener: (error: Error) => void): void {
-    this.#worker.addEventListener('error', (event) => listener(new Error(event.message === '' ? 'the worker script could not be loaded' : event.message)))
-    this.#worker.addEventListener('messageerror', () => listener(new Error('a message from the worker could not be read')))
+    this.#worker.addEventListener('error', (event) =>
+      listener(new Error(event.message === '' ? 'the worker script could not be loaded' : event.message)),
+    )
+    this.#worker.addEventListener('messageerror', () =>
+      listener(new Error('a message from the worker could not be read')),
+    )
   }
 
   terminate(): void {

@@ -8,11 +8,17 @@ export interface MissingFeature {
 // (module (memory 1 1 shared)): rejected where threads are missing.
 const THREADS = [0, 97, 115, 109, 1, 0, 0, 0, 5, 4, 1, 3, 1, 1]
 // (module (func (result v128) (v128.const ...) drop-free)): i8x16.splat of a constant.
-const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]
+const SIMD = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98,
+  11,
+]
 // (module (func return_call 0)): tail calls, which generated code chains with.
 const TAIL_CALLS = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 6, 1, 4, 0, 18, 0, 11]
 // (module (func memory.fill)): bulk memory.
-const BULK = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 3, 1, 0, 1, 10, 13, 1, 11, 0, 65, 0, 65, 0, 65, 0, 252, 11, 0, 11]
+const BULK = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 3, 1, 0, 1, 10, 13, 1, 11, 0, 65, 0, 65, 0,
+  65, 0, 252, 11, 0, 11,
+]
 
 const valid = (bytes: readonly number[]): boolean => WebAssembly.validate(Uint8Array.from(bytes))
 

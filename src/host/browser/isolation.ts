@@ -7,7 +7,8 @@ const RELOADED = 'webkvm-isolation-reloaded'
 
 /** Registers the worker if the page is not isolated; true when the page is about to reload under it. */
 export async function registerIsolationWorker(): Promise<boolean> {
-  if (globalThis.crossOriginIsolated || !globalThis.isSecureContext || !('serviceWorker' in navigator)) return false
+  if (globalThis.crossOriginIsolated || !globalThis.isSecureContext || !('serviceWorker' in navigator))
+    return false
   // One reload only: where the worker cannot help, a loop would hide the error message.
   if (sessionStorage.getItem(RELOADED) !== null) return false
   try {

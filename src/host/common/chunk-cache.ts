@@ -5,7 +5,11 @@ export class ChunkCache {
   readonly #fetch: (offset: number, lengthBytes: number) => Promise<Uint8Array>
   readonly #chunks = new Map<number, Promise<Uint8Array>>()
 
-  constructor(chunkBytes: number, limit: number, fetch: (offset: number, lengthBytes: number) => Promise<Uint8Array>) {
+  constructor(
+    chunkBytes: number,
+    limit: number,
+    fetch: (offset: number, lengthBytes: number) => Promise<Uint8Array>,
+  ) {
     this.#chunkBytes = chunkBytes
     this.#limit = limit
     this.#fetch = fetch

@@ -2,7 +2,13 @@
 import type { BlockBackend } from '#devices/virtio-blk.ts'
 
 export function isBlockBackend(source: unknown): source is BlockBackend {
-  return typeof source === 'object' && source !== null && 'sizeBytes' in source && 'read' in source && 'flush' in source
+  return (
+    typeof source === 'object' &&
+    source !== null &&
+    'sizeBytes' in source &&
+    'read' in source &&
+    'flush' in source
+  )
 }
 
 /** A disk held in memory; changes stay in the given bytes. */
@@ -130,9 +136,12 @@ export class OverlayDisk implements BlockBackend {
   }
 }
 
-function* blocks(offset: number, lengthBytes: number): Generator<{ index: number; from: number; to: number }> {
+function* blocks(
+  offset: number,
+  lengthBytes: number,
+): Generator<{ index: number; from: number; to: number }> {
   const end = offset + lengthBytes
-  for (let at = offset; at < end; ) {
+  for (let at = offset; at < end;) {
     const index = Math.floor(at / OVERLAY_BLOCK)
     const next = Math.min(end, (index + 1) * OVERLAY_BLOCK)
     yield { index, from: at - index * OVERLAY_BLOCK, to: next - index * OVERLAY_BLOCK }

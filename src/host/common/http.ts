@@ -11,9 +11,13 @@ async function request(url: string, what: string, init?: RequestInit): Promise<R
   try {
     response = await fetch(url, init)
   } catch (cause) {
-    throw new ImageError(`${what}: cannot reach ${url}: check the address, the connection, and that the server allows this page (CORS)`, { cause })
+    throw new ImageError(
+      `${what}: cannot reach ${url}: check the address, the connection, and that the server allows this page (CORS)`,
+      { cause },
+    )
   }
-  if (!response.ok) throw new ImageError(`${what}: ${url} answered ${response.status} ${response.statusText}`.trim())
+  if (!response.ok)
+    throw new ImageError(`${what}: ${url} answered ${response.status} ${response.statusText}`.trim())
   return response
 }
 
@@ -41,7 +45,7 @@ async function download(url: string, what: string, onProgress?: Progress): Promi
   const chunks: Uint8Array[] = []
   let loadedBytes = 0
   try {
-    for (const reader = response.body.getReader(); ; ) {
+    for (const reader = response.body.getReader(); ;) {
       const { done, value } = await reader.read()
       if (done) break
       chunks.push(value)
@@ -49,7 +53,9 @@ async function download(url: string, what: string, onProgress?: Progress): Promi
       onProgress?.({ what, loadedBytes, totalBytes })
     }
   } catch (cause) {
-    throw new ImageError(`${what}: the connection to ${url} broke after ${loadedBytes} bytes: try again`, { cause })
+    throw new ImageError(`${what}: the connection to ${url} broke after ${loadedBytes} bytes: try again`, {
+      cause,
+    })
   }
   if (totalBytes !== undefined && loadedBytes !== totalBytes) {
     throw new ImageError(`${what}: ${url} sent ${loadedBytes} of ${totalBytes} bytes: try again`)
@@ -88,7 +94,9 @@ export class HttpRangeDisk implements BlockBackend {
     await response.body?.cancel()
     const total = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1]
     if (response.status !== 206 || total === undefined) {
-      throw new ImageError(`${name}: the server of ${url} does not answer byte ranges: host the image on one that does, or load it as a file`)
+      throw new ImageError(
+        `${name}: the server of ${url} does not answer byte ranges: host the image on one that does, or load it as a file`,
+      )
     }
     return new HttpRangeDisk(url, name, Number(total))
   }
@@ -107,10 +115,14 @@ export class HttpRangeDisk implements BlockBackend {
     let last: unknown
     for (let attempt = 0; attempt < 3; attempt++) {
       try {
-        const response = await request(this.#url, this.#name, { headers: { range: `bytes=${at}-${at + lengthBytes - 1}` } })
+        const response = await request(this.#url, this.#name, {
+          headers: { range: `bytes=${at}-${at + lengthBytes - 1}` },
+        })
         const bytes = new Uint8Array(await response.arrayBuffer())
         if (response.status === 206 && bytes.length === lengthBytes) return bytes
-        last = new ImageError(`${this.#name}: ${this.#url} sent ${bytes.length} bytes for a range of ${lengthBytes}`)
+        last = new ImageError(
+          `${this.#name}: ${this.#url} sent ${bytes.length} bytes for a range of ${lengthBytes}`,
+        )
       } catch (error) {
         last = error
       }

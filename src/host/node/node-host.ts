@@ -52,10 +52,17 @@ async function loadEngine(folder: URL): Promise<EngineModules> {
     try {
       return Uint8Array.from(await readFile(new URL(name, folder)))
     } catch (cause) {
-      throw new HostFeatureError(`${fileURLToPath(new URL(name, folder))} is missing: run npm run build:wasm`, { cause })
+      throw new HostFeatureError(
+        `${fileURLToPath(new URL(name, folder))} is missing: run npm run build:wasm`,
+        { cause },
+      )
     }
   }
-  const [kernel, interp, isaTables] = await Promise.all([load('kernel.wasm'), load('interp.wasm'), load('isa.bin')])
+  const [kernel, interp, isaTables] = await Promise.all([
+    load('kernel.wasm'),
+    load('interp.wasm'),
+    load('isa.bin'),
+  ])
   return { kernel: await WebAssembly.compile(kernel), interp: await WebAssembly.compile(interp), isaTables }
 }
 
