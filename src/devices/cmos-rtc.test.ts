@@ -77,6 +77,18 @@ describe('RTC', () => {
     expect([0, 2, 4, 7, 8, 9, 0x32].map(read)).toEqual([0x01, 0x00, 0x13, 0x31, 0x12, 0x99, 0x19])
   })
 
+  it('takes a second setting relative to the first', () => {
+    const { test, read, write } = setUp()
+    for (const hour of [0x01, 0x02]) {
+      write(0x0b, 0x80 | B_24H)
+      write(4, hour)
+      write(0x0b, B_24H)
+    }
+    test.clock.advance(1000)
+
+    expect([4, 2, 0].map(read)).toEqual([0x02, 0x59, 0x31])
+  })
+
   it('raises an update interrupt each second until C is read', () => {
     const { test, read, write } = setUp()
     write(0x0b, B_24H | 0x10)

@@ -108,7 +108,9 @@ describe('the exit door between threads', () => {
     })
     const running = hub.run()
 
-    const sent = await Promise.all(jobs.map((workerData) => finish(new Worker(VCPU, { eval: true, workerData }))))
+    const sent = await Promise.all(
+      jobs.map((workerData) => finish(new Worker(VCPU, { eval: true, workerData }))),
+    )
     hub.stop()
     await running
 

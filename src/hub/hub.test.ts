@@ -169,6 +169,40 @@ describe('exits', () => {
     expect(seen).toEqual([...Array.from({ length: 256 }, (_, i) => i), 231])
   })
 
+  it('does not answer an exit asked during a drain before the writes posted ahead of it', () => {
+    const test = new TestHub()
+    const { view, cpu } = test
+    const seen: string[] = []
+    const space = test.hub.pio.spaceFor('x')
+    space.claim({
+      start: 0x100,
+      count: 1,
+      write: 'posted',
+      handler: {
+        read: () => 0,
+        write(_offset, _bytes, value) {
+          seen.push(`write ${value}`)
+          if (value !== 1) return
+          // Meanwhile, on its own thread, the vCPU posts once more and asks.
+          test.post(exits.EXIT_KIND_PIO_WRITE, 0x100, 1, 2)
+          view.setUint32(cpu + abi.CPU_EXIT + exits.EXIT_KIND, exits.EXIT_KIND_PIO_READ, true)
+          view.setUint32(cpu + abi.CPU_EXIT + exits.EXIT_SIZE, 1, true)
+          view.setBigUint64(cpu + abi.CPU_EXIT + exits.EXIT_ADDRESS, 0x101n, true)
+          view.setUint32(cpu + abi.CPU_EXIT + exits.EXIT_STATE, 1, true)
+        },
+      },
+    })
+    space.claim({
+      start: 0x101,
+      count: 1,
+      handler: { read: () => seen.push('read'), write: () => undefined },
+    })
+    test.out(0x100, 1)
+    test.hub.pump()
+
+    expect(seen).toEqual(['write 1', 'write 2', 'read'])
+  })
+
   it('turns shutdown and reset exits into events before the vCPU goes on', () => {
     const test = new TestHub()
     test.otherExit(exits.EXIT_KIND_SHUTDOWN)
