@@ -65,8 +65,8 @@ export const KERNEL_IMPORTS = {
   sys_lldt: faulting([P]), sys_ltr: faulting([P]), sys_sldt: faulting([], P), sys_str: faulting([], P),
   sys_lgdt: faulting([P, Q]), sys_lidt: faulting([P, Q]),                        // limit, base
   sys_sgdt: faulting([], Q), sys_sgdt_limit: fn([], P), sys_sidt: faulting([], Q), sys_sidt_limit: fn([], P), // UMIP checked in the first
-  sys_lar: fn([P], Q), sys_lsl: fn([P], Q),                                      // -1 = ZF clear
-  sys_verr: fn([P], P), sys_verw: fn([P], P),
+  sys_lar: faulting([P], Q), sys_lsl: faulting([P], Q),                          // -1 = ZF clear; reading the descriptor may fault
+  sys_verr: faulting([P], P), sys_verw: faulting([P], P),
   sys_swapgs: faulting([]), sys_rdfsbase: faulting([], Q), sys_rdgsbase: faulting([], Q), sys_wrfsbase: faulting([Q]), sys_wrgsbase: faulting([Q]),
 
   // system registers (kernel/system.ts). All that may change mode end their block.

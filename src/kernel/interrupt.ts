@@ -404,7 +404,9 @@ export function deliver_fault(): void {
     const rf = !trap && vector != VECTOR_DB && vector != VECTOR_DF
     if (deliver_event(vector, EVENT_EXCEPTION, rip, rf, hasError, error)) {
       store<u64>(cpu, load<u64>(cpu, CPU_NEXT_RIP), CPU_RIP)
-      return
+      // A task gate with the T bit set leaves its debug trap pending.
+      if (!fault_pending()) return
+      previous = BENIGN
     }
     fault = load<u32>(cpu, CPU_FAULT)
   }

@@ -1,8 +1,9 @@
 /**
- * What kernel.wasm exports of the MMU, segments, transfers, interrupts and system registers, for generated code
- * (abi/kernel-imports.types.ts), the hub and the tests.
+ * What kernel.wasm exports of the MMU, segments, transfers, interrupts and system registers, for the tests: the whole
+ * kernel (index.ts) takes longer to compile.
  * Paths without `.ts`: asc takes it off in `import` only, and would compile a second copy of each module.
  */
+export { bind } from './state'
 export {
   sys_clts, sys_invlpg, sys_invpcid, sys_lmsw, sys_mov_from_cr, sys_mov_from_dr, sys_mov_to_cr, sys_mov_to_dr, sys_smsw,
   sys_wbinvd, sys_xgetbv, sys_xsetbv,
