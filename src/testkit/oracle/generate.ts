@@ -51,9 +51,10 @@ function chooseTarget(random: Random, row: Row, bytes: number, bits: 32 | 64): b
   else if (kind < 92) target = at.DATA_GVA + 0x2000 - random.between(1, Math.max(1, bytes - 1))
   else if (kind < 95) target = at.READ_ONLY_GVA + 64 + random.below(512)
   else if (kind < 98) target = at.DATA_GVA + 0x2000 + random.below(0x800)
-  else return bits === 64 ? random.pick([0x8000_0000_0000n, 0x7fff_ffff_fffcn, 0xffff_7fff_ffff_ffffn, 0x1234_5678_9abc_def0n]) : 0xffff_fff0n
+  else return bits === 64 ? random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0x1234_5678_9abc_def0n]) : 0xffff_fff0n
   const aligns = row.faults.includes('GP') && bytes >= 16
-  if (aligns && random.chance(0.88)) target &= ~15
+  // AMD does not check the alignment of SHA operands
+  if (aligns && (row.feature === 'sha' || random.chance(0.88))) target &= ~15
   return BigInt(target)
 }
 
@@ -68,8 +69,11 @@ export class CaseBuilder {
   readonly view = new DataView(this.request.buffer)
   readonly random: Random
 
-  constructor(random: Random) {
+  readonly #bits: number
+
+  constructor(random: Random, bits: 32 | 64) {
     this.random = random
+    this.#bits = bits
   }
 
   getGpr(i: number): bigint {
@@ -77,7 +81,7 @@ export class CaseBuilder {
   }
 
   setGpr(i: number, value: bigint): void {
-    this.view.setBigUint64(at.STATE_GPR + 8 * i, BigInt.asUintN(64, value), true)
+    this.view.setBigUint64(at.STATE_GPR + 8 * i, BigInt.asUintN(this.#bits, value), true)
   }
 
   /** Stores up to 8 bytes at a gva, as far as they lie in a window. */
@@ -313,7 +317,7 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   if (to > offset - 2 && to < offset + 18) to = offset + 20
   const made = build(random.chance(0.97) || near ? BigInt(to - offset - length) : BigInt(random.bits() | 0))
 
-  const c = new CaseBuilder(random)
+  const c = new CaseBuilder(random, bits)
   fillRegisters(c, bits)
   fillFloat(c, row)
   fillMemory(c, row, target, bytes)

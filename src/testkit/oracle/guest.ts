@@ -3,14 +3,13 @@
  * memory map of oracle.c. The guest runs a case at CPL 3; every exception goes through its IDT to a HLT, where the
  * host clock callback stops the vCPU, so that delivery is tested along with the instruction.
  *
- * Physical: 0x1000 page tables, 0x8000 GDT, 0x9000 IDT, 0xa000 TSS, 0xb000 HLT stubs, 0xc000 ring-0 stack,
+ * Physical: 0x1000 page tables, 0xb000 GDT, 0xc000 IDT, 0xd000 TSS, 0xe000 HLT stubs, 0xf000 ring-0 stack,
  * 0x10000 code, 0x20000 data (2 pages), 0x30000 read-only page.
  */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
-import { assignHandlers } from '#isa/handlers.ts'
-import { compileTables } from '#isa/tables.ts'
-import { ROWS } from '#isa/rows/index.ts'
 import * as at from './layout.ts'
 
 const MEMORY_PAGES = 1024
@@ -21,11 +20,13 @@ const PTE_WRITE = 2n
 const PTE_USER = 4n
 const PTE_NX = 1n << 63n
 
-const GDT = 0x8000
-const IDT = 0x9000
-const TSS = 0xa000
-const STUBS = 0xb000
-const STACK_TOP = 0xd000
+const GDT = 0xb000
+const IDT = 0xc000
+const TSS = 0xd000
+const STUBS = 0xe000
+const STACK_TOP = 0x10000
+/** Linear address of physical 0. */
+const UPPER = 0xffff_8000_0000_0000n
 const CODE = 0x10000
 const DATA = 0x20000
 const READ_ONLY = 0x30000
@@ -58,6 +59,23 @@ interface KernelExports {
   code_cache_init(): void
 }
 
+export interface Engine {
+  readonly kernel: WebAssembly.Module
+  readonly interp: WebAssembly.Module
+  /** Decoder tables. */
+  readonly tables: Uint8Array
+}
+
+/** What `npm run build:wasm` made. */
+export function loadEngine(): Engine {
+  const read = (name: string): Buffer => readFileSync(fileURLToPath(new URL(`../../../public/wasm/${name}`, import.meta.url)))
+  return {
+    kernel: new WebAssembly.Module(read('kernel.wasm')),
+    interp: new WebAssembly.Module(read('interp.wasm')),
+    tables: read('isa.bin'),
+  }
+}
+
 export class Guest {
   readonly #view: DataView
   readonly #bytes: Uint8Array
@@ -68,7 +86,7 @@ export class Guest {
   readonly #frames: number
   #armed = false
 
-  constructor(kernelModule: WebAssembly.Module, interpModule: WebAssembly.Module) {
+  constructor({ kernel: kernelModule, interp: interpModule, tables }: Engine) {
     const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: MEMORY_MAX_PAGES, shared: true })
     this.#view = new DataView(memory.buffer)
     this.#bytes = new Uint8Array(memory.buffer)
@@ -86,7 +104,7 @@ export class Guest {
     const interp = new WebAssembly.Instance(interpModule, { env: { memory }, kernel: kernel.exports })
     this.#run = interp.exports['run'] as (cpu: number) => number
 
-    this.#bytes.set(compileTables(ROWS, assignHandlers(ROWS)), abi.ISA_TABLES_BASE)
+    this.#bytes.set(tables, abi.ISA_TABLES_BASE)
     this.#layOut(banks, cache, frameMap)
     this.#writeTables()
     this.#kernel.bind(this.#vm, this.#cpu)
@@ -146,8 +164,8 @@ export class Guest {
   }
 
   #writeTables(): void {
-    // one table page per level and region: PML4 at 0x1000, one PDPT, page directories and tables from 0x3000
-    let nextTable = 0x3000
+    // one table page per level and region: PML4 at 0x1000, the lower PDPT at 0x2000, its directories and tables from 0x6000
+    let nextTable = 0x6000
     const entry = (table: number, index: number, value: bigint): void => this.#u64(this.#host(table) + 8 * index, value)
     const inner = PTE_PRESENT | PTE_WRITE | PTE_USER
     entry(0x1000, 0, 0x2000n | inner)
@@ -172,7 +190,11 @@ export class Guest {
       }
       entry(table, (gva >>> 12) & 0x1ff, BigInt(gpa) | flags | PTE_PRESENT | 0x60n)
     }
-    for (const gpa of [GDT, IDT, TSS, STUBS, STACK_TOP - 0x1000]) map(gpa, gpa, PTE_WRITE)
+    // the guest's own tables lie in the upper half, out of reach of user addresses
+    entry(0x1000, 0x100, 0x3000n | inner)
+    entry(0x3000, 0, 0x4000n | inner)
+    entry(0x4000, 0, 0x5000n | inner)
+    for (const gpa of [GDT, IDT, TSS, STUBS, STACK_TOP - 0x1000]) entry(0x5000, gpa >> 12, BigInt(gpa) | PTE_WRITE | PTE_PRESENT | 0x60n)
     map(at.CODE_GVA, CODE, PTE_USER | PTE_WRITE)
     map(at.DATA_GVA, DATA, PTE_USER | PTE_WRITE | PTE_NX)
     map(at.DATA_GVA + 0x1000, DATA + 0x1000, PTE_USER | PTE_WRITE | PTE_NX)
@@ -188,15 +210,16 @@ export class Guest {
       const stub = STUBS + 16 * vector
       this.#bytes[this.#host(stub)] = 0xf4 // HLT
       this.#u64(this.#host(IDT) + 16 * vector, BigInt(stub & 0xffff) | (BigInt(KERNEL_CS) << 16n) | (0xee00n << 32n))
-      this.#u64(this.#host(IDT) + 16 * vector + 8, 0n)
+      this.#u64(this.#host(IDT) + 16 * vector + 8, UPPER >> 32n)
     }
-    this.#u64(this.#host(TSS) + 4, BigInt(STACK_TOP))
+    this.#u64(this.#host(TSS) + 4, UPPER | BigInt(STACK_TOP))
+    this.#view.setUint16(this.#host(TSS) + 0x66, 0x68, true) // no I/O permission bitmap
     this.#bytes.fill(0xcc, this.#host(CODE), this.#host(CODE) + 4096)
   }
 
-  #segment(index: number, selector: number, attr: number, limit = 0xffff_ffff, base = 0): void {
+  #segment(index: number, selector: number, attr: number, limit = 0xffff_ffff, base = 0n): void {
     const address = this.#cpu + abi.CPU_SEG + abi.CPU_SEG_STRIDE * index
-    this.#u64(address + abi.SEG_BASE, BigInt(base))
+    this.#u64(address + abi.SEG_BASE, base)
     this.#u32(address + abi.SEG_LIMIT, limit)
     this.#u32(address + abi.SEG_ATTR, attr)
     this.#view.setUint16(address + abi.SEG_SELECTOR, selector, true)
@@ -213,9 +236,9 @@ export class Guest {
     this.#segment(abi.SEG_CS, bits === 64 ? USER_CS64 : USER_CS32, bits === 64 ? ATTR_CODE64 : ATTR_CODE32)
     for (const data of [abi.SEG_SS, abi.SEG_DS, abi.SEG_ES]) this.#segment(data, USER_DS, ATTR_DATA)
     for (const none of [abi.SEG_FS, abi.SEG_GS, abi.SEG_LDTR]) this.#segment(none, 0, abi.SEG_ATTR_UNUSABLE, 0)
-    this.#segment(abi.SEG_TR, 0x40, ATTR_TSS, 0x67, TSS)
-    this.#segment(abi.SEG_GDTR, 0, 0, 0x3f, GDT)
-    this.#segment(abi.SEG_IDTR, 0, 0, 0x1ff, IDT)
+    this.#segment(abi.SEG_TR, 0x40, ATTR_TSS, 0x67, UPPER | BigInt(TSS))
+    this.#segment(abi.SEG_GDTR, 0, 0, 0x3f, UPPER | BigInt(GDT))
+    this.#segment(abi.SEG_IDTR, 0, 0, 0x1ff, UPPER | BigInt(IDT))
     this.#u32(cpu + abi.CPU_CPL, 3)
     this.#u32(cpu + abi.CPU_FAULT, 0)
     this.#u32(cpu + abi.CPU_INHIBIT, 0)
@@ -251,6 +274,7 @@ export class Guest {
     this.#u32(cpu + abi.CPU_MXCSR, from.getUint32(fx + at.FX_MXCSR, true))
     const window = request.subarray(at.STATE_WINDOW, at.STATE_WINDOW + at.WINDOW_BYTES)
     const data = this.#host(DATA)
+    this.#bytes.fill(0, data, data + at.DATA_BYTES)
     this.#bytes.set(window.subarray(0, at.WINDOW_A_BYTES), data + at.WINDOW_A - at.DATA_GVA)
     this.#bytes.set(window.subarray(at.WINDOW_A_BYTES), data + at.WINDOW_B - at.DATA_GVA)
     this.#bytes.set(request.subarray(at.REQUEST_CODE, at.REQUEST_CODE + 16), this.#host(CODE) + offset)
@@ -281,7 +305,7 @@ export class Guest {
     const to = new DataView(result.buffer)
     result.set(request.subarray(0, at.STATE_BYTES))
     const halted = this.#view.getBigUint64(cpu + abi.CPU_RIP, true)
-    const vector = reason === abi.EXITREASON_STOP ? (Number(halted) - 1 - STUBS) / 16 : reason === abi.EXITREASON_YIELD ? at.VECTOR_TIMEOUT : 1000 + reason
+    const vector = reason === abi.EXITREASON_STOP ? Number(halted - UPPER - BigInt(1 + STUBS)) / 16 : reason === abi.EXITREASON_YIELD ? at.VECTOR_TIMEOUT : 1000 + reason
     to.setUint32(at.RESULT_VECTOR, vector, true)
     result.set(this.#bytes.slice(cpu + abi.CPU_GPR, cpu + abi.CPU_GPR + 128), at.STATE_GPR)
     const frame = this.#host(STACK_TOP) - 40

@@ -76,6 +76,7 @@ static void enter(ucontext_t *uc) {
   uint8_t *fx = (uint8_t *)uc->uc_mcontext.fpregs;
   memcpy(fx, r->in.fx, 416); /* bytes 464-511 belong to the kernel */
   *(uint64_t *)(fx + 512) |= 3;
+  memset((void *)DATA, 0, 8192);
   memcpy((void *)WINDOW_A, r->in.window, WINDOW_A_BYTES);
   memcpy((void *)WINDOW_B, r->in.window + WINDOW_A_BYTES, WINDOW_B_BYTES);
   memcpy((void *)(CODE + r->offset), r->code, 16);
@@ -155,7 +156,9 @@ static void *map(unsigned long at, size_t bytes, int protection) {
 int main(void) {
   memset(map(CODE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC), 0xcc, 4096);
   map(DATA, 8192, PROT_READ | PROT_WRITE);
-  map(READ_ONLY, 4096, PROT_READ);
+  /* touched, so that a write faults on protection and not on absence */
+  volatile const uint8_t *first = map(READ_ONLY, 4096, PROT_READ);
+  (void)*first;
   stack_t stack = {.ss_sp = malloc(1 << 18), .ss_size = 1 << 18, .ss_flags = 0};
   sigaltstack(&stack, 0);
   struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};

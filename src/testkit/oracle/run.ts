@@ -1,0 +1,133 @@
+/**
+ * `npm run test:isa`: every row against the host's own CPU.
+ *
+ *   --rows REGEXP   only rows whose id matches
+ *   --cases N       cases per row and width (default 560: more than a million in all)
+ *   --seed TEXT     another set of cases
+ *   --show N        mismatches printed per row and width (default 2)
+ *   --golden        writes golden.txt from the host's results instead of comparing
+ *
+ * Exit status 1 when something differs.
+ */
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { buildAll } from '#engine/build/build-wasm.ts'
+import type { Row } from '#isa/row.ts'
+import { describe } from './describe.ts'
+import { makeCase, type Case } from './generate.ts'
+import { GOLDEN_CASES, GOLDEN_SEED, goldenLine } from './golden.ts'
+import { Guest, loadEngine } from './guest.ts'
+import { buildOracle, hostFeatures, runOnHost } from './host.ts'
+import { REQUEST_CODE, RESULT_BYTES } from './layout.ts'
+import { subjects } from './subjects.ts'
+
+const GOLDEN = fileURLToPath(new URL('./golden.txt', import.meta.url))
+
+interface Options {
+  readonly rows: RegExp
+  readonly cases: number
+  readonly seed: string
+  readonly show: number
+  readonly golden: boolean
+}
+
+function options(): Options {
+  const { values } = parseArgs({
+    options: {
+      rows: { type: 'string', default: '.' },
+      cases: { type: 'string', default: '560' },
+      seed: { type: 'string', default: 'a' },
+      show: { type: 'string', default: '2' },
+      golden: { type: 'boolean', default: false },
+    },
+  })
+  return {
+    rows: new RegExp(values.rows),
+    cases: Number(values.cases),
+    seed: values.seed,
+    show: Number(values.show),
+    golden: values.golden,
+  }
+}
+
+function casesOf(row: Row, width: Row['widths'][number], count: number, seed: string): Case[] {
+  const cases: Case[] = []
+  for (let k = 0; k < count; k++) {
+    const made = makeCase(row, width, `${seed}${k}`)
+    if (made) cases.push(made)
+  }
+  return cases
+}
+
+function hostLines(oracle: string, cases: readonly Case[]): string[] {
+  const results = runOnHost(oracle, cases.map((c) => c.request))
+  return cases.map((c, i) => describe(c, results.subarray(i * RESULT_BYTES, (i + 1) * RESULT_BYTES)))
+}
+
+function report(c: Case, want: string, got: string): void {
+  const code = Buffer.from(c.request.subarray(REQUEST_CODE, REQUEST_CODE + c.length)).toString('hex')
+  console.log(`  ${c.row.id}/${c.width} seed ${c.seed}, ${c.bits}-bit: ${code}\n    host  ${want}\n    guest ${got}`)
+}
+
+function writeGolden(oracle: string, rows: readonly Row[]): void {
+  const lines: string[] = []
+  for (const row of rows) {
+    for (const width of row.widths) {
+      const cases = casesOf(row, width, GOLDEN_CASES, GOLDEN_SEED)
+      if (cases.length === 0) continue
+      hostLines(oracle, cases).forEach((line, i) => {
+        const c = cases[i]
+        if (c) lines.push(goldenLine(c, line))
+      })
+    }
+  }
+  writeFileSync(GOLDEN, `${lines.join('\n')}\n`)
+  console.log(`golden.txt: ${lines.length} cases`)
+}
+
+function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, show }: Options): boolean {
+  const engine = loadEngine()
+  let guest = new Guest(engine)
+  let executed = 0
+  let wrong = 0
+  let differing = 0
+  for (const row of rows) {
+    for (const width of row.widths) {
+      const cases = casesOf(row, width, count, seed)
+      if (cases.length === 0) continue
+      let bad = 0
+      hostLines(oracle, cases).forEach((want, i) => {
+        const c = cases[i]
+        if (!c) return
+        let got: string
+        try {
+          got = describe(c, guest.run(c.request))
+        } catch (error) {
+          got = `${error}`
+          guest = new Guest(engine)
+        }
+        if (got === want) return
+        if (++bad <= show) report(c, want, got)
+      })
+      executed += cases.length
+      wrong += bad
+      if (bad > 0) differing++
+      if (bad > 0 || cases.length === count) console.log(`${bad === 0 ? 'ok  ' : 'BAD '} ${row.id}/${width}: ${cases.length} cases, ${bad} differ`)
+    }
+  }
+  console.log(`${executed} cases, ${wrong} differ, in ${differing} rows and widths`)
+  return wrong === 0
+}
+
+await buildAll()
+const oracle = buildOracle()
+if (oracle === undefined) {
+  console.error('the oracle needs an x86-64 Linux host with gcc')
+  process.exitCode = 1
+} else {
+  const chosen = options()
+  const rows = subjects(hostFeatures()).filter((row) => chosen.rows.test(row.id))
+  if (chosen.golden) writeGolden(oracle, rows)
+  else if (!compareAll(oracle, rows, chosen)) process.exitCode = 1
+}
