@@ -136,9 +136,10 @@ export const sseSemantics: Readonly<Record<keyof typeof sseRows, Semantics>> = {
   movaps_xmm_m128_xmm: store128(true),
   cvtpi2ps_xmm_mm_m64: (e) => {
     gateSse(e)
-    gateMmx(e)
+    // a memory source leaves the x87 alone: what AMD and Intel processors do, whatever the text of CVTPI2PS
+    if (!e.isMemory(1)) gateMmx(e)
     e.call('sse_cvtpi2ps', [e.addressOf(0), spill(e, e.read(1))])
-    enterMmx(e)
+    if (!e.isMemory(1)) enterMmx(e)
   },
   cvtsi2ss_xmm_rm32: fromInteger('sse_cvtsi2ss'),
   cvtsi2ss_xmm_rm64: fromInteger('sse_cvtsi2ss'),

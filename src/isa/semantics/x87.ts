@@ -2,6 +2,7 @@
  * x87: every operation is a kernel function on the register stack (src/kernel/fp). Operations call begin() before they change
  * anything: it records the instruction pointer, data pointer and opcode.
  */
+import { CPU_X87_TAG, CPU_X87_TOP } from '#abi/layout.ts'
 import type { Emit, Semantics, Val } from '../emit.ts'
 import type { Row } from '../row.ts'
 import { x87Rows } from '../rows/x87.ts'
@@ -101,7 +102,12 @@ const conditionalMove = (cc: 'b' | 'e' | 'be' | 'p' | 'ae' | 'ne' | 'a' | 'np'):
 
 /** Stores the value that `convert` left, unless an unmasked exception withholds it, and pops. */
 function storeResult(e: Emit, bytes: number, pops: 0 | 1, put: (gva: Val) => void): void {
-  e.if_(callValue(e, 'x87_store_wanted', []), () => put(e.linear(bytes, true)))
+  const gva = e.linear(bytes, true)
+  e.if_(
+    callValue(e, 'x87_store_wanted', []),
+    () => put(gva),
+    () => e.call('mem_probe', [gva, i32(e, bytes), i32(e, 1), e.seg()]),
+  )
   e.call('x87_store_commit', [i32(e, pops)])
 }
 
@@ -190,11 +196,20 @@ const WAITING: Readonly<Record<string, Op>> = {
   fbstp_m80: storeTenBytes('x87_store_bcd'),
   fst_sti: stack((e, st) => e.call('x87_fst_st', [st, i32(e, 0)])),
   ...Object.fromEntries(
-    ['fstp_sti', 'fstp_sti_d9', 'fstp_sti_df2', 'fstp_sti_df3'].map((id): [string, Op] => [
+    ['fstp_sti', 'fstp_sti_df2', 'fstp_sti_df3'].map((id): [string, Op] => [
       id,
       stack((e, st) => e.call('x87_fst_st', [st, i32(e, 1)])),
     ]),
   ),
+  // this alias alone takes an empty register without a stack fault: it only pops
+  fstp_sti_d9: stack((e, st) => {
+    const valid = e.and(e.shr(e.getCpu('i32', CPU_X87_TAG), e.getCpu('i32', CPU_X87_TOP)), i32(e, 1))
+    e.if_(
+      valid,
+      () => e.call('x87_fst_st', [st, i32(e, 1)]),
+      () => e.call('x87_fincstp', []),
+    )
+  }),
   fist_m16: storeInteger(16, 0, 0),
   fist_m32: storeInteger(32, 0, 0),
   fistp_m16: storeInteger(16, 1, 0),
