@@ -80,18 +80,17 @@ class I440fx implements Device<BridgeState> {
     this.#applyPam()
   }
 
-  #read(offset: number, bytes: number): number | undefined {
+  #read(offset: number, bytes: number): number {
     if (offset >= ADDRESS_BYTES) return this.#readData(offset - ADDRESS_BYTES, bytes)
     if (offset === RESET_OFFSET && bytes === 1) return this.#resetControl
-    return offset === 0 && bytes === 4 ? this.#address : undefined
+    // Narrower accesses go to the ISA bus, where nobody is; every operating system tries one to find mechanism 1.
+    return offset === 0 && bytes === 4 ? this.#address : allOnes(bytes)
   }
 
-  #write(offset: number, bytes: number, value: number): boolean {
+  #write(offset: number, bytes: number, value: number): void {
     if (offset >= ADDRESS_BYTES) this.#writeData(offset - ADDRESS_BYTES, bytes, value)
     else if (offset === RESET_OFFSET && bytes === 1) this.#writeReset(value)
     else if (offset === 0 && bytes === 4) this.#address = (value & ADDRESS_BITS) >>> 0
-    else return false
-    return true
   }
 
   #writeReset(value: number): void {
