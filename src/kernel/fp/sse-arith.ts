@@ -5,9 +5,13 @@
  */
 import {
   OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, sseStepStops, lane32, lane64, sqrt32, sqrt64,
-  fma32, fma64, cmp32, cmp64, order32, order64,
+  fma32, fma64, cmp32, cmp64, holds, order32, order64,
 } from './sse-lane.ts'
-import { orderFlags } from './nan.ts'
+import { GREATER, LESS, EQUAL, orderFlags } from './nan.ts'
+import {
+  quiet, calm32, calm64, calmSum32, calmSum64, calmProduct32, calmProduct64, calmLanes32, calmLanes64, calmSums32, calmSums64,
+  calmProducts32, calmProducts64, inner32, inner64,
+} from './sse-native.ts'
 
 function scalar32(op: u32, dst: usize, a: usize, b: usize): void {
   sseBegin()
@@ -53,99 +57,188 @@ function put64(dst: usize, r0: u64, r1: u64): void {
 }
 
 export function sse_add_ss(dst: usize, a: usize, b: usize): void {
-  scalar32(OP_ADD, dst, a, b)
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  const r = x + y
+  if (quiet() && calmSum32(x, y, r)) store<f32>(dst, r)
+  else scalar32(OP_ADD, dst, a, b)
 }
 
 export function sse_add_sd(dst: usize, a: usize, b: usize): void {
-  scalar64(OP_ADD, dst, a, b)
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  const r = x + y
+  if (quiet() && calmSum64(x, y, r)) store<f64>(dst, r)
+  else scalar64(OP_ADD, dst, a, b)
 }
 
 export function sse_add_ps(dst: usize, a: usize, b: usize): void {
-  packed32(OP_ADD, OP_ADD, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  const r = f32x4.add(x, y)
+  if (quiet() && calmSums32(x, y, r)) v128.store(dst, r)
+  else packed32(OP_ADD, OP_ADD, dst, a, b)
 }
 
 export function sse_add_pd(dst: usize, a: usize, b: usize): void {
-  packed64(OP_ADD, OP_ADD, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  const r = f64x2.add(x, y)
+  if (quiet() && calmSums64(x, y, r)) v128.store(dst, r)
+  else packed64(OP_ADD, OP_ADD, dst, a, b)
 }
 
 export function sse_sub_ss(dst: usize, a: usize, b: usize): void {
-  scalar32(OP_SUB, dst, a, b)
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  const r = x - y
+  if (quiet() && calmSum32(x, y, r)) store<f32>(dst, r)
+  else scalar32(OP_SUB, dst, a, b)
 }
 
 export function sse_sub_sd(dst: usize, a: usize, b: usize): void {
-  scalar64(OP_SUB, dst, a, b)
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  const r = x - y
+  if (quiet() && calmSum64(x, y, r)) store<f64>(dst, r)
+  else scalar64(OP_SUB, dst, a, b)
 }
 
 export function sse_sub_ps(dst: usize, a: usize, b: usize): void {
-  packed32(OP_SUB, OP_SUB, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  const r = f32x4.sub(x, y)
+  if (quiet() && calmSums32(x, y, r)) v128.store(dst, r)
+  else packed32(OP_SUB, OP_SUB, dst, a, b)
 }
 
 export function sse_sub_pd(dst: usize, a: usize, b: usize): void {
-  packed64(OP_SUB, OP_SUB, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  const r = f64x2.sub(x, y)
+  if (quiet() && calmSums64(x, y, r)) v128.store(dst, r)
+  else packed64(OP_SUB, OP_SUB, dst, a, b)
 }
 
 export function sse_mul_ss(dst: usize, a: usize, b: usize): void {
-  scalar32(OP_MUL, dst, a, b)
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  const r = x * y
+  if (quiet() && calmProduct32(x, y, r)) store<f32>(dst, r)
+  else scalar32(OP_MUL, dst, a, b)
 }
 
 export function sse_mul_sd(dst: usize, a: usize, b: usize): void {
-  scalar64(OP_MUL, dst, a, b)
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  const r = x * y
+  if (quiet() && calmProduct64(x, y, r)) store<f64>(dst, r)
+  else scalar64(OP_MUL, dst, a, b)
 }
 
 export function sse_mul_ps(dst: usize, a: usize, b: usize): void {
-  packed32(OP_MUL, OP_MUL, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  const r = f32x4.mul(x, y)
+  if (quiet() && calmProducts32(x, y, r)) v128.store(dst, r)
+  else packed32(OP_MUL, OP_MUL, dst, a, b)
 }
 
 export function sse_mul_pd(dst: usize, a: usize, b: usize): void {
-  packed64(OP_MUL, OP_MUL, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  const r = f64x2.mul(x, y)
+  if (quiet() && calmProducts64(x, y, r)) v128.store(dst, r)
+  else packed64(OP_MUL, OP_MUL, dst, a, b)
 }
 
 export function sse_div_ss(dst: usize, a: usize, b: usize): void {
-  scalar32(OP_DIV, dst, a, b)
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  const r = x / y
+  if (quiet() && calmProduct32(x, y, r)) store<f32>(dst, r)
+  else scalar32(OP_DIV, dst, a, b)
 }
 
 export function sse_div_sd(dst: usize, a: usize, b: usize): void {
-  scalar64(OP_DIV, dst, a, b)
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  const r = x / y
+  if (quiet() && calmProduct64(x, y, r)) store<f64>(dst, r)
+  else scalar64(OP_DIV, dst, a, b)
 }
 
 export function sse_div_ps(dst: usize, a: usize, b: usize): void {
-  packed32(OP_DIV, OP_DIV, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  const r = f32x4.div(x, y)
+  if (quiet() && calmProducts32(x, y, r)) v128.store(dst, r)
+  else packed32(OP_DIV, OP_DIV, dst, a, b)
 }
 
 export function sse_div_pd(dst: usize, a: usize, b: usize): void {
-  packed64(OP_DIV, OP_DIV, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  const r = f64x2.div(x, y)
+  if (quiet() && calmProducts64(x, y, r)) v128.store(dst, r)
+  else packed64(OP_DIV, OP_DIV, dst, a, b)
 }
 
 export function sse_min_ss(dst: usize, a: usize, b: usize): void {
-  scalar32(OP_MIN, dst, a, b)
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  if (calm32(x) && calm32(y)) store<f32>(dst, x < y ? x : y)
+  else scalar32(OP_MIN, dst, a, b)
 }
 
 export function sse_min_sd(dst: usize, a: usize, b: usize): void {
-  scalar64(OP_MIN, dst, a, b)
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  if (calm64(x) && calm64(y)) store<f64>(dst, x < y ? x : y)
+  else scalar64(OP_MIN, dst, a, b)
 }
 
+// wasm's pmin(p, q) is q < p ? q : p, so the second operand goes first
 export function sse_min_ps(dst: usize, a: usize, b: usize): void {
-  packed32(OP_MIN, OP_MIN, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  if (calmLanes32(x) && calmLanes32(y)) v128.store(dst, f32x4.pmin(y, x))
+  else packed32(OP_MIN, OP_MIN, dst, a, b)
 }
 
 export function sse_min_pd(dst: usize, a: usize, b: usize): void {
-  packed64(OP_MIN, OP_MIN, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  if (calmLanes64(x) && calmLanes64(y)) v128.store(dst, f64x2.pmin(y, x))
+  else packed64(OP_MIN, OP_MIN, dst, a, b)
 }
 
 export function sse_max_ss(dst: usize, a: usize, b: usize): void {
-  scalar32(OP_MAX, dst, a, b)
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  if (calm32(x) && calm32(y)) store<f32>(dst, x > y ? x : y)
+  else scalar32(OP_MAX, dst, a, b)
 }
 
 export function sse_max_sd(dst: usize, a: usize, b: usize): void {
-  scalar64(OP_MAX, dst, a, b)
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  if (calm64(x) && calm64(y)) store<f64>(dst, x > y ? x : y)
+  else scalar64(OP_MAX, dst, a, b)
 }
 
 export function sse_max_ps(dst: usize, a: usize, b: usize): void {
-  packed32(OP_MAX, OP_MAX, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  if (calmLanes32(x) && calmLanes32(y)) v128.store(dst, f32x4.pmax(y, x))
+  else packed32(OP_MAX, OP_MAX, dst, a, b)
 }
 
 export function sse_max_pd(dst: usize, a: usize, b: usize): void {
-  packed64(OP_MAX, OP_MAX, dst, a, b)
+  const x = v128.load(a)
+  const y = v128.load(b)
+  if (calmLanes64(x) && calmLanes64(y)) v128.store(dst, f64x2.pmax(y, x))
+  else packed64(OP_MAX, OP_MAX, dst, a, b)
 }
 
 export function sse_addsub_ps(dst: usize, a: usize, b: usize): void {
@@ -201,6 +294,12 @@ export function sse_sqrt_sd(dst: usize, b: usize): void {
 }
 
 export function sse_sqrt_ps(dst: usize, b: usize): void {
+  const x = v128.load(b)
+  const r = f32x4.sqrt(x)
+  if (quiet() && inner32(r) && calmLanes32(x)) {
+    v128.store(dst, r)
+    return
+  }
   sseBegin()
   const r0 = sqrt32(load<u32>(b))
   const r1 = sqrt32(load<u32>(b, 4))
@@ -210,6 +309,12 @@ export function sse_sqrt_ps(dst: usize, b: usize): void {
 }
 
 export function sse_sqrt_pd(dst: usize, b: usize): void {
+  const x = v128.load(b)
+  const r = f64x2.sqrt(x)
+  if (quiet() && inner64(r) && calmLanes64(x)) {
+    v128.store(dst, r)
+    return
+  }
   sseBegin()
   const r0 = sqrt64(load<u64>(b))
   const r1 = sqrt64(load<u64>(b, 8))
@@ -218,18 +323,41 @@ export function sse_sqrt_pd(dst: usize, b: usize): void {
 
 /** Predicates 0-7 of SSE, 8-31 of AVX. */
 export function sse_cmp_ss(dst: usize, a: usize, b: usize, predicate: u32): void {
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  if (calm32(x) && calm32(y)) {
+    const relation = x < y ? LESS : x > y ? GREATER : EQUAL
+    store<u32>(dst, all32(holds(relation, predicate)))
+    return
+  }
   sseBegin()
   const r = all32(cmp32(load<u32>(a), load<u32>(b), predicate))
   if (sseCommit()) store<u32>(dst, r)
 }
 
 export function sse_cmp_sd(dst: usize, a: usize, b: usize, predicate: u32): void {
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  if (calm64(x) && calm64(y)) {
+    const relation = x < y ? LESS : x > y ? GREATER : EQUAL
+    store<u64>(dst, all64(holds(relation, predicate)))
+    return
+  }
   sseBegin()
   const r = all64(cmp64(load<u64>(a), load<u64>(b), predicate))
   if (sseCommit()) store<u64>(dst, r)
 }
 
 export function sse_cmp_ps(dst: usize, a: usize, b: usize, predicate: u32): void {
+  const x = v128.load(a)
+  const y = v128.load(b)
+  if (calmLanes32(x) && calmLanes32(y)) {
+    const less = holds(LESS, predicate) ? f32x4.lt(x, y) : i64x2.splat(0)
+    const greater = holds(GREATER, predicate) ? f32x4.gt(x, y) : i64x2.splat(0)
+    const equal = holds(EQUAL, predicate) ? f32x4.eq(x, y) : i64x2.splat(0)
+    v128.store(dst, v128.or(less, v128.or(greater, equal)))
+    return
+  }
   sseBegin()
   const r0 = all32(cmp32(load<u32>(a), load<u32>(b), predicate))
   const r1 = all32(cmp32(load<u32>(a, 4), load<u32>(b, 4), predicate))
@@ -239,6 +367,15 @@ export function sse_cmp_ps(dst: usize, a: usize, b: usize, predicate: u32): void
 }
 
 export function sse_cmp_pd(dst: usize, a: usize, b: usize, predicate: u32): void {
+  const x = v128.load(a)
+  const y = v128.load(b)
+  if (calmLanes64(x) && calmLanes64(y)) {
+    const less = holds(LESS, predicate) ? f64x2.lt(x, y) : i64x2.splat(0)
+    const greater = holds(GREATER, predicate) ? f64x2.gt(x, y) : i64x2.splat(0)
+    const equal = holds(EQUAL, predicate) ? f64x2.eq(x, y) : i64x2.splat(0)
+    v128.store(dst, v128.or(less, v128.or(greater, equal)))
+    return
+  }
   sseBegin()
   const r0 = all64(cmp64(load<u64>(a), load<u64>(b), predicate))
   const r1 = all64(cmp64(load<u64>(a, 8), load<u64>(b, 8), predicate))
@@ -254,6 +391,9 @@ function all64(condition: bool): u64 {
 }
 
 export function sse_comi_ss(a: usize, b: usize): u32 {
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  if (calm32(x) && calm32(y)) return orderFlags(x < y ? LESS : x > y ? GREATER : EQUAL)
   sseBegin()
   const relation = order32(load<u32>(a), load<u32>(b), true)
   sseCommit()
@@ -261,6 +401,9 @@ export function sse_comi_ss(a: usize, b: usize): u32 {
 }
 
 export function sse_comi_sd(a: usize, b: usize): u32 {
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  if (calm64(x) && calm64(y)) return orderFlags(x < y ? LESS : x > y ? GREATER : EQUAL)
   sseBegin()
   const relation = order64(load<u64>(a), load<u64>(b), true)
   sseCommit()
@@ -268,6 +411,9 @@ export function sse_comi_sd(a: usize, b: usize): u32 {
 }
 
 export function sse_ucomi_ss(a: usize, b: usize): u32 {
+  const x = load<f32>(a)
+  const y = load<f32>(b)
+  if (calm32(x) && calm32(y)) return orderFlags(x < y ? LESS : x > y ? GREATER : EQUAL)
   sseBegin()
   const relation = order32(load<u32>(a), load<u32>(b), false)
   sseCommit()
@@ -275,6 +421,9 @@ export function sse_ucomi_ss(a: usize, b: usize): u32 {
 }
 
 export function sse_ucomi_sd(a: usize, b: usize): u32 {
+  const x = load<f64>(a)
+  const y = load<f64>(b)
+  if (calm64(x) && calm64(y)) return orderFlags(x < y ? LESS : x > y ? GREATER : EQUAL)
   sseBegin()
   const relation = order64(load<u64>(a), load<u64>(b), false)
   sseCommit()

@@ -194,7 +194,7 @@ const CMP_RELATIONS: u64 = 0xf153_0eac_79db_8624
 /** Bit p: predicate p (0-15) signals on quiet NaNs; predicates 16-31 do the opposite. */
 const CMP_SIGNALLING: u32 = 0x6666
 
-function holds(relation: u32, predicate: u32): bool {
+export function holds(relation: u32, predicate: u32): bool {
   return ((CMP_RELATIONS >> <u64>((predicate & 15) * 4 + relation)) & 1) != 0
 }
 

@@ -5,9 +5,9 @@
  * A store to memory has two halves, because the memory access may fault between them: x87_store_* computes the value
  * and leaves status and stack alone, x87_store_commit writes flags and pops.
  */
-import { IE, DE, OE, UE, PE, ZE, RN, RU, RZ, flags, masks, rm, setFlags, setRoundedUp, setRounding } from './env.ts'
+import { IE, DE, OE, UE, PE, ZE, RN, RD, RU, RZ, flags, masks, rm, setFlags, setRoundedUp, setRounding } from './env.ts'
 import {
-  CLS_DENORMAL, CLS_INF, CLS_QNAN, CLS_ZERO, J_BIT, aCls, aExp, aFromF32, aFromF64, aFromI64, aFromMagnitude, aSig, aSign,
+  CLS_DENORMAL, CLS_INF, CLS_QNAN, CLS_ZERO, J_BIT, aCls, aExp, aFromF32, aFromF64, aFromF80, aFromI64, aFromMagnitude, aSig, aSign,
 } from './operand.ts'
 import { packF32, packF64, packF80, setFinite, setInf, setZero, zSe, zSig } from './round.ts'
 import { nanUnary } from './nan.ts'
@@ -57,13 +57,29 @@ export function x87_fld_st(st: u32): void {
   push(stSig(st), stSe(st))
 }
 
+/** Pushes a normal number that needs no flag, the common load: C1 = 0 is all there is to report. */
+function pushPlain(sig: u64, se: u32): void {
+  setConditions(0, SW_C1)
+  pushStack(sig, se)
+}
+
 export function x87_fld_f32(bits: u32): void {
+  const field = (bits >> 23) & 0xff
+  if (field - 1 < 0xfe && isEmpty(7)) {
+    pushPlain(J_BIT | (<u64>(bits & 0x7f_ffff) << 40), ((bits >> 16) & 0x8000) | (field + 16383 - 127))
+    return
+  }
   x87Begin()
   aFromF32(bits)
   pushA()
 }
 
 export function x87_fld_f64(bits: u64): void {
+  const field = <u32>(bits >> 52) & 0x7ff
+  if (field - 1 < 0x7fe && isEmpty(7)) {
+    pushPlain(J_BIT | ((bits << 12) >> 1), (<u32>(bits >> 48) & 0x8000) | (field + 16383 - 1023))
+    return
+  }
   x87Begin()
   aFromF64(bits)
   pushA()
@@ -126,13 +142,11 @@ export function x87_fst_st(st: u32, pop: u32): void {
 let storeWanted: bool = false
 let storeHigh: u32 = 0
 
+/** Sets up a store; false when ST(0) is empty, and the indefinite value goes out if at all. */
 function beginStore(): bool {
   x87Begin()
   storeWanted = true
-  if (!isEmpty(0)) {
-    aFromSt(0)
-    return true
-  }
+  if (!isEmpty(0)) return true
   noteUnderflow()
   storeWanted = (masks & IE) != 0
   return false
@@ -149,6 +163,7 @@ function endStore(): void {
 
 export function x87_store_f32(): u32 {
   if (!beginStore()) return 0xffc0_0000
+  aFromSt(0)
   const bits = packF32(same())
   endStore()
   return bits
@@ -156,9 +171,27 @@ export function x87_store_f32(): u32 {
 
 export function x87_store_f64(): u64 {
   if (!beginStore()) return 0xfff8_0000_0000_0000
+  const sig = stSig(0)
+  const se = stSe(0)
+  const field = (se & 0x7fff) - (16383 - 1023)
+  if (field - 1 < 0x7fd && sig & J_BIT) return storeNormal64((<u64>(se & 0x8000) << 48) | (<u64>(field - 1) << 52), sig, se)
+  aFromF80(sig, se)
   const bits = packF64(same())
   endStore()
   return bits
+}
+
+/** ST(0) to f64 well inside the range, where only PE can arise. `head`: sign and exponent field less one. */
+function storeNormal64(head: u64, sig: u64, se: u32): u64 {
+  const tail = sig & 0x7ff
+  let up = false
+  if (tail != 0) {
+    if (rm == RN) up = tail > 0x400 || (tail == 0x400 && (sig & 0x800) != 0)
+    else up = rm == (se & 0x8000 ? RD : RU)
+    setFlags(PE)
+    setRoundedUp(up)
+  }
+  return head + (sig >> 11) + u64(up)
 }
 
 export function x87_store_f80(): u64 {
@@ -171,6 +204,7 @@ export function x87_store_f80(): u64 {
 /** Sign-extended; width 16, 32 or 64. */
 export function x87_store_int(width: i32, truncate: u32): i64 {
   if (!beginStore()) return 0 - <i64>((<u64>1) << <u64>(width - 1))
+  aFromSt(0)
   if (truncate) setRounding(RZ)
   const value = toInteger(width)
   endStore()
@@ -180,6 +214,7 @@ export function x87_store_int(width: i32, truncate: u32): i64 {
 export function x87_store_bcd(): u64 {
   storeHigh = 0xffff
   if (!beginStore()) return INDEFINITE_SIG
+  aFromSt(0)
   const magnitude = toBcdMagnitude()
   endStore()
   if (flags & IE) return INDEFINITE_SIG

@@ -1,0 +1,106 @@
+/**
+ * When the host's own floating point may answer: nobody can tell the difference, because the exact way would raise no
+ * flag that is not sticky already. Wasm rounds to nearest, has no DAZ or FTZ and leaves NaNs open, so
+ *   quiet()  default rounding, everything masked, PE sticky, no DAZ, no FTZ: inexact results may be computed natively
+ *   calm*    no operand is a NaN or denormal (neither IE nor DE), and a result is far from overflow and underflow
+ * Measured in Node 20: 5-9 ns for a native scalar operation, 15-25 ns by the lanes of sse-lane.ts.
+ */
+import { CPU_MXCSR } from '../../abi/layout.ts'
+import { cpu } from '../state.ts'
+
+const QUIET_MASK: u32 = 0xffe0
+const QUIET_VALUE: u32 = 0x1fa0
+
+const F32_ABS: u32 = 0x7fff_ffff
+const F32_MIN: u32 = 0x0080_0000
+const F32_INF: u32 = 0x7f80_0000
+const F64_ABS: u64 = 0x7fff_ffff_ffff_ffff
+const F64_MIN: u64 = 0x0010_0000_0000_0000
+const F64_INF: u64 = 0x7ff0_0000_0000_0000
+
+export function quiet(): bool {
+  return (load<u32>(cpu, CPU_MXCSR) & QUIET_MASK) == QUIET_VALUE
+}
+
+/** PE is masked and sticky: an inexact conversion changes nothing. `rounding` is what RC must be, -1 = anything. */
+export function inexactIsQuiet(rounding: i32): bool {
+  const mxcsr = load<u32>(cpu, CPU_MXCSR)
+  return (mxcsr & 0x1020) == 0x1020 && (rounding < 0 || <i32>((mxcsr >> 13) & 3) == rounding)
+}
+
+/** Zero, normal or infinite. */
+export function calm32(x: f32): bool {
+  const size = reinterpret<u32>(x) & F32_ABS
+  return size == 0 || size - F32_MIN <= F32_INF - F32_MIN
+}
+
+export function calm64(x: f64): bool {
+  const size = reinterpret<u64>(x) & F64_ABS
+  return size == 0 || size - F64_MIN <= F64_INF - F64_MIN
+}
+
+/** r = x + y or x - y: sums below twice the smallest normal are exact, so only overflow, NaN and denormal operands matter. */
+export function calmSum32(x: f32, y: f32, r: f32): bool {
+  return (reinterpret<u32>(r) & F32_ABS) < F32_INF && calm32(x) && calm32(y)
+}
+
+export function calmSum64(x: f64, y: f64, r: f64): bool {
+  return (reinterpret<u64>(r) & F64_ABS) < F64_INF && calm64(x) && calm64(y)
+}
+
+/** r = x * y or x / y: above the smallest normal (which tiny values round up to) and finite. */
+export function calmProduct32(x: f32, y: f32, r: f32): bool {
+  return (reinterpret<u32>(r) & F32_ABS) - (F32_MIN + 1) < F32_INF - F32_MIN - 1 && calm32(x) && calm32(y)
+}
+
+export function calmProduct64(x: f64, y: f64, r: f64): bool {
+  return (reinterpret<u64>(r) & F64_ABS) - (F64_MIN + 1) < F64_INF - F64_MIN - 1 && calm64(x) && calm64(y)
+}
+
+function abs32(x: v128): v128 {
+  return v128.and(x, i32x4.splat(F32_ABS))
+}
+
+function abs64(x: v128): v128 {
+  return v128.and(x, i64x2.splat(F64_ABS))
+}
+
+/** All lanes zero, normal or infinite. */
+export function calmLanes32(x: v128): bool {
+  const size = abs32(x)
+  const plain = i32x4.le_u(i32x4.sub(size, i32x4.splat(F32_MIN)), i32x4.splat(F32_INF - F32_MIN))
+  return i32x4.all_true(v128.or(plain, i32x4.eq(size, i32x4.splat(0))))
+}
+
+export function calmLanes64(x: v128): bool {
+  const size = abs64(x)
+  const plain = v128.and(i64x2.ge_s(size, i64x2.splat(F64_MIN)), i64x2.le_s(size, i64x2.splat(F64_INF)))
+  return i64x2.all_true(v128.or(plain, i64x2.eq(size, i64x2.splat(0))))
+}
+
+export function calmSums32(x: v128, y: v128, r: v128): bool {
+  return i32x4.all_true(i32x4.lt_s(abs32(r), i32x4.splat(F32_INF))) && calmLanes32(x) && calmLanes32(y)
+}
+
+export function calmSums64(x: v128, y: v128, r: v128): bool {
+  return i64x2.all_true(i64x2.lt_s(abs64(r), i64x2.splat(F64_INF))) && calmLanes64(x) && calmLanes64(y)
+}
+
+/** All lanes of r in the inner range of the format. */
+export function inner32(r: v128): bool {
+  const size = abs32(r)
+  return i32x4.all_true(v128.and(i32x4.gt_s(size, i32x4.splat(F32_MIN)), i32x4.lt_s(size, i32x4.splat(F32_INF))))
+}
+
+export function inner64(r: v128): bool {
+  const size = abs64(r)
+  return i64x2.all_true(v128.and(i64x2.gt_s(size, i64x2.splat(F64_MIN)), i64x2.lt_s(size, i64x2.splat(F64_INF))))
+}
+
+export function calmProducts32(x: v128, y: v128, r: v128): bool {
+  return inner32(r) && calmLanes32(x) && calmLanes32(y)
+}
+
+export function calmProducts64(x: v128, y: v128, r: v128): bool {
+  return inner64(r) && calmLanes64(x) && calmLanes64(y)
+}
