@@ -17,7 +17,7 @@ const hasObjdump = spawnSync('objdump', ['--version']).status === 0
  * the hint space that became MPX or CLDEMOTE), or prints a 16-bit source register by the operand size.
  */
 const DIFFERENT =
-  /^(fn?(com|comp|stp|xch)_(st0_)?sti|f(neni|ndisi|nsetpm)|salc|nop_0f|mov_sreg_rm16|l(ar|sl)_rv|movsxd_r16|maskmov|lddqu|bswap|invpcid|invlpg|bound)/
+  /^(fn?(com|comp|stp|xch)_(st0_)?sti|f(neni|ndisi|nsetpm)|salc|nop_0f|mov_sreg_rm16|l(ar|sl)_rv|maskmov|lddqu|bswap|invpcid|invlpg|bound)/
 
 /** Size suffixes, redundant-prefix names and pointer sizes that the two spell differently. */
 function normalise(text: string): string {

@@ -70,7 +70,8 @@ function formOf(i: Instruction): Form {
   const moffs = places.some((place) => place.startsWith('moffs'))
   if (!i.memory && !moffs && !places.includes('mbx')) return 'R'
   if (i.prefixes.lock || (i.row.mnemonic === 'xchg' && i.memory)) return 'L'
-  const based = i.bits === 64 ? (i.prefixes.segment ?? 3) >= 4 : i.bits === 16 || (i.prefixes.segment ?? 3) >= 4
+  const segment = i.prefixes.segment ?? 3
+  const based = i.bits === 64 ? segment >= 4 : i.bits === 16 || segment >= 4 || segment === 1
   return moffs || based || i.memory?.index !== undefined || i.addressSize !== i.bits ? 'X' : 'M'
 }
 

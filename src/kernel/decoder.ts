@@ -26,6 +26,7 @@ import {
   MODE_FLAT,
   MODE_PE,
   MODE_VM86,
+  SEG_CS,
   SEG_DS,
   SEG_FS,
   SEG_GS,
@@ -524,7 +525,8 @@ function segmentByte(mode: u32): u32 {
   let byte = effective | (addressSize << RECSEG_ASIZE_SHIFT)
   const based = effective >= <u32>SEG_FS
   if (long) return based ? byte | RECSEG_ADD_BASE : byte
-  if (based || !(mode & MODE_FLAT)) byte |= RECSEG_ADD_BASE | RECSEG_CHECK
+  // CS is never writable, flat or not
+  if (based || effective == SEG_CS || !(mode & MODE_FLAT)) byte |= RECSEG_ADD_BASE | RECSEG_CHECK
   return byte
 }
 

@@ -35,7 +35,8 @@ export const moveRows = defineRows({
   movzx_rv_rm16:  row('movzx', '0F B7 /r', ['w:rv', 'r:rm16'], NO_FLAGS),
   movsx_rv_rm8:   row('movsx', '0F BE /r', ['w:rv', 'r:rm8'], NO_FLAGS),
   movsx_rv_rm16:  row('movsx', '0F BF /r', ['w:rv', 'r:rm16'], NO_FLAGS),
-  movsxd_r16_rm16: row('movsxd', '66 W0 63 /r', ['w:r16', 'r:rm16'], NO_FLAGS, { modes: 'long', cite: 'SDM Vol. 2, MOVSX/MOVSXD' }),
+  movsxd_r16_rm32: row('movsxd', '66 W0 63 /r', ['w:r16', 'r:rm32'], NO_FLAGS, { // reads 32 bits, keeps 16
+    modes: 'long', cite: 'SDM Vol. 2, MOVSX/MOVSXD' }),
   movsxd_ry_rm32: row('movsxd', '63 /r', ['w:ry', 'r:rm32'], NO_FLAGS, { modes: 'long', cite: 'SDM Vol. 2, MOVSX/MOVSXD' }),
   movbe_rv_mv:    row('movbe', 'NFx 0F 38 F0 /r', ['w:rv', 'r:mv'], NO_FLAGS, { feature: 'movbe' }),
   movbe_mv_rv:    row('movbe', 'NFx 0F 38 F1 /r', ['w:mv', 'r:rv'], NO_FLAGS, { feature: 'movbe' }),

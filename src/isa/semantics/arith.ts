@@ -172,13 +172,19 @@ const xadd: Semantics = (e) => {
   e.setFlags({ kind: 'add', a, b, result: sum })
 }
 
+/**
+ * Memory is always written, the old value back on failure. Registers are written only where they change: a 32-bit write of
+ * the same value would zero the upper half, which processors do not do.
+ */
 const cmpxchg: Semantics = (e) => {
   const expected = e.let(e.reg('rax', e.ty))
   const source = e.let(e.read(1))
-  const { old } = e.modify(0, (a) => e.select(e.eq(a, expected), source, a))
+  const memory = e.isMemory(0)
+  const old = memory ? e.modify(0, (a) => e.select(e.eq(a, expected), source, a)).old : e.let(e.read(0))
   const difference = e.let(e.sub(expected, old))
-  // rAX is written only on failure: a 32-bit success must not zero its upper half
-  e.if_(e.ne(difference, e.const(e.ty, 0)), () => e.setReg('rax', old))
+  const differs = e.let(e.ne(difference, e.const(e.ty, 0)))
+  const replace = memory ? undefined : (): void => e.write(0, source)
+  e.if_(differs, () => e.setReg('rax', old), replace)
   e.setFlags({ kind: 'sub', a: expected, b: old, result: difference })
 }
 

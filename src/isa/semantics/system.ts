@@ -16,7 +16,12 @@ const toSpecial = (name: 'sys_mov_to_cr' | 'sys_mov_to_dr'): Semantics => (e) =>
 /** A helper without argument whose i64 result goes to operand 0. */
 const readInto = (name: KernelName): Semantics => (e) => e.write(0, fit(e, callValue(e, name, [])))
 const writeFrom = (name: KernelName): Semantics => (e) => e.call(name, [e.zext(e.read(0), 'i64')])
-const selectorTo = (name: KernelName): Semantics => (e) => e.call(name, [e.zext(e.read(0), 'i32')])
+
+/** Privilege comes before the operand is fetched. */
+const selectorTo = (name: KernelName): Semantics => (e) => {
+  e.privileged()
+  e.call(name, [e.zext(e.read(0), 'i32')])
+}
 
 /** EDX:EAX := value. */
 function setPair(e: Emit, value: Val): void {
@@ -53,6 +58,7 @@ const storeTable = (base: 'sys_sgdt' | 'sys_sidt', limit: 'sys_sgdt_limit' | 'sy
 
 /** A 16-bit operand size loads 24 bits of the base. */
 const loadTable = (name: 'sys_lgdt' | 'sys_lidt'): Semantics => (e) => {
+  e.privileged()
   const baseBytes = e.width === 64 ? 8 : 4
   const limit = e.let(e.zext(e.load('i16', e.linear(2, false)), 'i32'))
   const raw = e.load(baseBytes === 8 ? 'i64' : 'i32', e.linear(baseBytes, false, 2))
@@ -92,6 +98,7 @@ const arpl: Semantics = (e) => {
 }
 
 const invpcid: Semantics = (e) => {
+  e.privileged()
   const type = e.zext(e.read(0), 'i64')
   const low = e.load('i64', e.linear(8, false))
   const high = e.load('i64', e.linear(8, false, 8))
