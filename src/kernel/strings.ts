@@ -382,8 +382,8 @@ export function str_ins(bytes: u32, rep: u32, addressBytes: u32, segByte: u32): 
   begin(bytes, rep, addressBytes, segByte)
   const port = load<u32>(cpu, CPU_RDX) & 0xffff
   const buffer = cpu + CPU_EXIT_BUFFER
+  if (!io_allowed(port, width)) return // also when there is nothing to move
   while (left != 0) {
-    if (!io_allowed(port, width)) return
     const di = offset_of(CPU_RDI)
     const to = seg_linear(SEG_ES, di, width | WRITE)
     if (fault_pending()) return
@@ -404,8 +404,8 @@ export function str_outs(bytes: u32, rep: u32, addressBytes: u32, segByte: u32):
   begin(bytes, rep, addressBytes, segByte)
   const port = load<u32>(cpu, CPU_RDX) & 0xffff
   const buffer = cpu + CPU_EXIT_BUFFER
+  if (!io_allowed(port, width)) return // also when there is nothing to move
   while (left != 0) {
-    if (!io_allowed(port, width)) return
     const si = offset_of(CPU_RSI)
     const from = seg_linear(source, si, width)
     if (fault_pending()) return

@@ -9,7 +9,7 @@ import { invalid, packF80, setFinite, setInf, setZero, zSe, zSig } from './round
 import { noteDenormalA, noteDenormalsAB } from './arith.ts'
 import { anyNan, nanUnary, nanX87 } from './nan.ts'
 import {
-  INDEFINITE_SE, INDEFINITE_SIG, SW_C2, aFromSt, bFromSt, isEmpty, noteOverflow, noteUnderflow, popStack, pushStack,
+  INDEFINITE_SE, INDEFINITE_SIG, SW_C1, SW_C2, aFromSt, bFromSt, isEmpty, noteOverflow, noteUnderflow, popStack, pushStack,
   setConditions, setSt, setStResult, underflow, x87Begin, x87Commit,
 } from './x87-state.ts'
 import {
@@ -40,7 +40,7 @@ function isAngle(): bool {
 
 function outOfRange(): bool {
   if (!isAngle() || aExp < ANGLE_LIMIT) return false
-  setConditions(SW_C2, SW_C2)
+  setConditions(SW_C2, SW_C1 | SW_C2)
   return true
 }
 
@@ -79,11 +79,11 @@ export function x87_fcos(): void {
 /** Head of FSINCOS and FPTAN, which push: false when the instruction is over. */
 function beginTwoResults(): bool {
   x87Begin()
-  const full = !isEmpty(7)
-  if (isEmpty(0) || full) {
+  const empty = isEmpty(0)
+  if (empty || !isEmpty(7)) {
     setConditions(0, SW_C2)
-    if (full) noteOverflow()
-    else noteUnderflow()
+    if (empty) noteUnderflow()
+    else noteOverflow()
     if (x87Commit()) {
       setSt(0, INDEFINITE_SIG, INDEFINITE_SE)
       pushStack(INDEFINITE_SIG, INDEFINITE_SE)
