@@ -12,11 +12,6 @@ export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new BugError(message)
 }
 
-/** Marks the end of an exhaustive switch. */
-export function assertNever(value: never): never {
-  throw new BugError(`unexpected value ${JSON.stringify(value)}`)
-}
-
 /** The value, which the caller knows to be there. */
 export function must<T>(value: T | undefined, message: string): T {
   if (value === undefined) throw new BugError(message)

@@ -31,8 +31,3 @@ export interface CharDevice {
   /** The far end appeared or went away. */
   connected?(yes: boolean): void
 }
-
-/** Swallows output, never has input. */
-export function nullCharBackend(): CharBackend {
-  return { write: (bytes) => bytes.length, connect: () => undefined, receivable: () => undefined }
-}

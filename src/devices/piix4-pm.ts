@@ -25,9 +25,8 @@ export const SMI_COMMAND = 0xb2
 export const ACPI_ENABLE = 0xf1
 export const ACPI_DISABLE = 0xf0
 export const SCI_IRQ = 9
-/** SLP_TYP values that the DSDT gives in _S5 and _S1. */
+/** SLP_TYP that the DSDT gives in _S5. */
 export const SLP_TYP_S5 = 0
-export const SLP_TYP_S1 = 1
 
 const PM_PORTS = 0x40
 const PM_TIMER_AT = 8

@@ -49,14 +49,6 @@ export function text(options: { maxLength: number; fallback?: string }): ConfigF
   }
 }
 
-export function choice<const T extends string>(of: readonly T[], fallback?: T): ConfigField<T> {
-  return {
-    wants: `one of ${of.join(', ')}`,
-    fallback,
-    accepts: (value): value is T => of.includes(value as T),
-  }
-}
-
 export function texts(options: { maxCount: number; maxLength: number }): ConfigField<readonly string[]> {
   return {
     wants: `at most ${options.maxCount} texts of at most ${options.maxLength} characters`,

@@ -20,9 +20,12 @@ interface AsyncWait {
 
 type WaitAsync = (words: Int32Array, index: number, value: number) => AsyncWait
 
-/** index is the doorbell's index in `words`. */
-export function createWaiter(words: Int32Array, index: number): HubWaiter {
-  const waitAsync = (Atomics as unknown as { waitAsync?: WaitAsync }).waitAsync
+/**
+ * index is the doorbell's index in `words`. byMessage forces kicks: for hosts whose waitAsync exists but does not wake
+ * the event loop (Node 20 resolves it only when something else turns the loop, seconds later).
+ */
+export function createWaiter(words: Int32Array, index: number, byMessage = false): HubWaiter {
+  const waitAsync = byMessage ? undefined : (Atomics as unknown as { waitAsync?: WaitAsync }).waitAsync
   let wake: (() => void) | undefined
   const kicked = (): Promise<void> => new Promise((resolve) => (wake = resolve))
   const kick = (): void => {

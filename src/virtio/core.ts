@@ -12,13 +12,19 @@ import type { VirtioDevice, VirtioPorts } from './device.ts'
 import { QueueStateField, SplitQueue } from './split-queue.ts'
 import type { QueueState } from './split-queue.ts'
 
-export const VIRTIO_STATUS_ACKNOWLEDGE = 1
-export const VIRTIO_STATUS_DRIVER = 2
+const VIRTIO_STATUS_ACKNOWLEDGE = 1
+const VIRTIO_STATUS_DRIVER = 2
 export const VIRTIO_STATUS_DRIVER_OK = 4
 export const VIRTIO_STATUS_FEATURES_OK = 8
 export const VIRTIO_STATUS_NEEDS_RESET = 0x40
-export const VIRTIO_STATUS_FAILED = 0x80
-const STATUS_DRIVER_BITS = 0x8f
+const VIRTIO_STATUS_FAILED = 0x80
+/** Bits that a driver writes. */
+const STATUS_DRIVER_BITS =
+  VIRTIO_STATUS_ACKNOWLEDGE |
+  VIRTIO_STATUS_DRIVER |
+  VIRTIO_STATUS_DRIVER_OK |
+  VIRTIO_STATUS_FEATURES_OK |
+  VIRTIO_STATUS_FAILED
 
 export const VIRTIO_F_INDIRECT_DESC = 28
 export const VIRTIO_F_EVENT_IDX = 29

@@ -16,7 +16,6 @@ import { Chain, type Segment } from './chain.ts'
 export const VIRTQ_DESC_F_NEXT = 1
 export const VIRTQ_DESC_F_WRITE = 2
 export const VIRTQ_DESC_F_INDIRECT = 4
-export const VIRTQ_USED_F_NO_NOTIFY = 1
 export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1
 export const VIRTQ_SIZE_MAX = 32768
 

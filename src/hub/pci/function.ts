@@ -17,6 +17,7 @@ import {
   MSIX_CONTROL,
   MSIX_CONTROL_ENABLE,
   MSIX_CONTROL_MASK_ALL,
+  MSIX_ENTRY_BYTES,
   MSIX_MAX_VECTORS,
   Msix,
 } from './msix.ts'
@@ -154,7 +155,7 @@ export class PciFunction {
 
   #addMsix({ bar, vectors }: { bar: number; vectors: number }): Msix {
     const msix = new Msix(vectors, (address, data) => this.#ports.sendMsi(address, data))
-    const tableBytes = Math.max(vectors * 16, 16)
+    const tableBytes = vectors * MSIX_ENTRY_BYTES
     const pendingAt = 2 ** Math.ceil(Math.log2(tableBytes))
     const pendingBytes = Math.ceil(vectors / 64) * 8
     this.#addBar({
