@@ -30,3 +30,6 @@ export {
   sys_hlt, sys_monitor, sys_mwait, sys_rsm, sys_syscall, sys_sysenter, sys_sysexit, sys_sysret, sys_vmcall,
 } from './syscall'
 export { tlb_flush_all, tlb_flush_local, tlb_flush_page, tlb_protect } from './tlb'
+export { cmpxchg16b, crc32c, div64, idiv64, mul64_high_s, mul64_high_u, pdep64, pext64 } from './arith'
+export { stack_pop, stack_push, sys_enter_frame, sys_leave, sys_popa, sys_pusha } from './stack'
+export { str_cmps, str_ins, str_lods, str_movs, str_outs, str_scas, str_stos } from './strings'
