@@ -151,13 +151,20 @@ function readVex(reader: Reader, escape: number, p: Prefixes, long: boolean): Op
   p.vex = true
   p.rex = long ? bits : 0
   const vvvv = (~last >> 3) & (long ? 15 : 7)
-  return { map: dt.DT_MAP_VEX + selector, byte: reader.byte(), vvvv, l: (last >> 2) & 1, prefixClass: 1 << (last & 3) }
+  return {
+    map: dt.DT_MAP_VEX + selector,
+    byte: reader.byte(),
+    vvvv,
+    l: (last >> 2) & 1,
+    prefixClass: 1 << (last & 3),
+  }
 }
 
 function readOpcode(reader: Reader, p: Prefixes, long: boolean): Opcode | undefined {
   const byte = reader.byte()
   const plain = { vvvv: 0, l: 0, prefixClass: legacyClass(p) }
-  if ((byte === 0xc4 || byte === 0xc5) && (long || reader.peek() >= 0xc0)) return readVex(reader, byte, p, long)
+  if ((byte === 0xc4 || byte === 0xc5) && (long || reader.peek() >= 0xc0))
+    return readVex(reader, byte, p, long)
   if (byte !== 0x0f) return { ...plain, map: 0, byte }
   const second = reader.byte()
   if (second === 0x38) return { ...plain, map: 2, byte: reader.byte() }
@@ -170,11 +177,23 @@ const PAIRS_16 = [[3, 6], [3, 7], [5, 6], [5, 7], [6], [7], [5], [3]] as const /
 function readMemory16(reader: Reader, modrm: number): MemoryOperand {
   const mod = modrm >> 6
   if (mod === 0 && (modrm & 7) === 6) {
-    return { base: undefined, index: undefined, scale: 1, displacement: Number(reader.unsigned(2)), displacementBytes: 2 }
+    return {
+      base: undefined,
+      index: undefined,
+      scale: 1,
+      displacement: Number(reader.unsigned(2)),
+      displacementBytes: 2,
+    }
   }
   const [base, index] = PAIRS_16[modrm & 7] ?? [0]
   const displacementBytes = mod as 0 | 1 | 2
-  return { base, index, scale: 1, displacement: mod === 0 ? 0 : Number(reader.signed(mod)), displacementBytes }
+  return {
+    base,
+    index,
+    scale: 1,
+    displacement: mod === 0 ? 0 : Number(reader.signed(mod)),
+    displacementBytes,
+  }
 }
 
 function readMemory(reader: Reader, modrm: number, rex: number, long: boolean): MemoryOperand {
@@ -189,16 +208,31 @@ function readMemory(reader: Reader, modrm: number, rex: number, long: boolean): 
     const number = ((sib >> 3) & 7) | ((rex & 2) << 2)
     if (number !== 4) index = number
     base = sib & 7
-    if (base === 5 && mod === 0) return { base: undefined, index, scale, displacement: Number(reader.signed(4)), displacementBytes: 4 }
+    if (base === 5 && mod === 0)
+      return { base: undefined, index, scale, displacement: Number(reader.signed(4)), displacementBytes: 4 }
   } else if (base === 5 && mod === 0) {
-    return { base: long ? 'rip' : undefined, index, scale, displacement: Number(reader.signed(4)), displacementBytes: 4 }
+    return {
+      base: long ? 'rip' : undefined,
+      index,
+      scale,
+      displacement: Number(reader.signed(4)),
+      displacementBytes: 4,
+    }
   }
   const displacement = displacementBytes === 0 ? 0 : Number(reader.signed(displacementBytes))
   return { base: base | ((rex & 1) << 3), index, scale, displacement, displacementBytes }
 }
 
-function readImmediates(reader: Reader, row: Row, operandSize: number, addressSize: number, address: bigint, bits: number): bigint[] {
-  const near = (offset: bigint): bigint => BigInt.asUintN(operandSize === 16 ? 16 : bits === 64 ? 64 : 32, address + BigInt(reader.at) + offset)
+function readImmediates(
+  reader: Reader,
+  row: Row,
+  operandSize: number,
+  addressSize: number,
+  address: bigint,
+  bits: number,
+): bigint[] {
+  const near = (offset: bigint): bigint =>
+    BigInt.asUintN(operandSize === 16 ? 16 : bits === 64 ? 64 : 32, address + BigInt(reader.at) + offset)
   switch (immediateKind(row)) {
     case dt.DT_IMM_8:
       return [reader.unsigned(1)]
@@ -273,7 +307,13 @@ export class Decoder {
     }
   }
 
-  #match(opcode: Opcode, p: Prefixes, modrm: number, addressSize: number, mode: CodeMode): Candidate | undefined {
+  #match(
+    opcode: Opcode,
+    p: Prefixes,
+    modrm: number,
+    addressSize: number,
+    mode: CodeMode,
+  ): Candidate | undefined {
     const entry = this.#opcodes.get((opcode.map << 8) | opcode.byte)
     const modeBit = mode.bits === 64 ? dt.DT_Q_LONG : mode.real ? dt.DT_Q_REAL : dt.DT_Q_PROTECTED
     const low =
@@ -284,8 +324,13 @@ export class Decoder {
       (addressSize === 16 ? dt.DT_Q_A16 : addressSize === 32 ? dt.DT_Q_A32 : dt.DT_Q_A64) |
       (modrm >= 0xc0 ? dt.DT_Q_REGISTER : dt.DT_Q_MEMORY) |
       (opcode.l ? dt.DT_Q_L1 : dt.DT_Q_L0)
-    const query = BigInt(low) | (1n << BigInt(dt.DT_Q_REG_SHIFT + ((modrm >> 3) & 7))) | (1n << BigInt(dt.DT_Q_RM_SHIFT + (modrm & 7)))
-    return entry?.candidates.find(({ accepts, row }) => (accepts & query) === query && (mode.has?.(row.feature) ?? true))
+    const query =
+      BigInt(low) |
+      (1n << BigInt(dt.DT_Q_REG_SHIFT + ((modrm >> 3) & 7))) |
+      (1n << BigInt(dt.DT_Q_RM_SHIFT + (modrm & 7)))
+    return entry?.candidates.find(
+      ({ accepts, row }) => (accepts & query) === query && (mode.has?.(row.feature) ?? true),
+    )
   }
 
   #read(reader: Reader, mode: CodeMode, address: bigint): Instruction | DecodeFailure {
@@ -302,13 +347,30 @@ export class Decoder {
     if (!row) return 'invalid'
     const operandSize = operandSizeOf(row, prefixes, bits)
     let memory: MemoryOperand | undefined
-    if (modrm < 0xc0) memory = addressSize === 16 ? readMemory16(reader, modrm) : readMemory(reader, modrm, prefixes.rex, long)
-    const reg = entry?.modrm ? ((modrm >> 3) & 7) | ((prefixes.rex & 4) << 1) : (opcode.byte & 7) | ((prefixes.rex & 1) << 3)
+    if (modrm < 0xc0)
+      memory =
+        addressSize === 16 ? readMemory16(reader, modrm) : readMemory(reader, modrm, prefixes.rex, long)
+    const reg = entry?.modrm
+      ? ((modrm >> 3) & 7) | ((prefixes.rex & 4) << 1)
+      : (opcode.byte & 7) | ((prefixes.rex & 1) << 3)
     if ((opcode.vvvv && !usesVvvv(row)) || !registersExist(row, reg)) return 'invalid'
     if (prefixes.lock && !(row.lock && memory)) return 'invalid'
     const immediates = readImmediates(reader, row, operandSize, addressSize, address, bits)
     const rm = (modrm & 7) | ((prefixes.rex & 1) << 3)
     const width = instanceWidth(row, operandSize)
-    return { row, width, length: reader.at, bits, operandSize, addressSize, prefixes, memory, rm, reg, vvvv: opcode.vvvv, immediates }
+    return {
+      row,
+      width,
+      length: reader.at,
+      bits,
+      operandSize,
+      addressSize,
+      prefixes,
+      memory,
+      rm,
+      reg,
+      vvvv: opcode.vvvv,
+      immediates,
+    }
   }
 }

@@ -85,7 +85,9 @@ function address16(parts: Parts, memory: MemoryOperand): void {
   }
   const rm = pairs.findIndex((pair) => pair[0] === base && pair[1] === index)
   if (rm < 0) throw new Error('no such 16-bit address')
-  const bytes = memory.displacementBytes ?? (displacement === 0 && rm !== 6 ? 0 : displacement >= -128 && displacement < 128 ? 1 : 2)
+  const bytes =
+    memory.displacementBytes ??
+    (displacement === 0 && rm !== 6 ? 0 : displacement >= -128 && displacement < 128 ? 1 : 2)
   parts.mod = bytes === 0 ? 0 : bytes === 1 ? 1 : 2
   parts.rm = rm
   parts.tail.push(...littleEndian(BigInt(displacement), bytes))
@@ -147,10 +149,16 @@ function lowestBit(mask: number): number {
 }
 
 /** Prefixes that the width asks for. */
-function sizePrefix(row: Row, encoding: Encoding, bits: number, width: number): { readonly prefix66: boolean; readonly w: boolean } {
+function sizePrefix(
+  row: Row,
+  encoding: Encoding,
+  bits: number,
+  width: number,
+): { readonly prefix66: boolean; readonly w: boolean } {
   const single = row.widths.length === 1
   const byRex = row.widths.length === 2 && row.widths[0] === 32 && row.widths[1] === 64
-  if (bits !== 64 && (encoding.w === 2 || (!single && width === 64))) throw new Error(`${row.id}: 64-bit operands need 64-bit code`)
+  if (bits !== 64 && (encoding.w === 2 || (!single && width === 64)))
+    throw new Error(`${row.id}: 64-bit operands need 64-bit code`)
   if (single || byRex || encoding.map > 3) return { prefix66: false, w: !single && width === 64 }
   if (width === 64) return { prefix66: false, w: row.osize === 'rex' }
   if (bits === 64) {
@@ -162,7 +170,8 @@ function sizePrefix(row: Row, encoding: Encoding, bits: number, width: number): 
 }
 
 function opcodeBytes(encoding: Encoding, register: number): number[] {
-  const opcode = encoding.lastOpcode > encoding.opcode ? (encoding.opcode & 0xf8) | (register & 7) : encoding.opcode
+  const opcode =
+    encoding.lastOpcode > encoding.opcode ? (encoding.opcode & 0xf8) | (register & 7) : encoding.opcode
   if (encoding.map === 0 || encoding.map > 3) return [opcode]
   return encoding.map === 1 ? [0x0f, opcode] : [0x0f, encoding.map === 2 ? 0x38 : 0x3a, opcode]
 }
@@ -171,7 +180,8 @@ function vexBytes(encoding: Encoding, parts: Parts): number[] {
   const b = (parts.rm >> 3) & 1
   const pp = { [PREFIX_66]: 1, [PREFIX_F3]: 2, [PREFIX_F2]: 3 }[encoding.prefixes] ?? 0
   const l = encoding.l === 2 ? 4 : 0
-  const second = (~((parts.reg >> 1) & 4 ? 0x80 : 0) & 0x80) | (parts.x ? 0 : 0x40) | (b ? 0 : 0x20) | (encoding.map - 3)
+  const second =
+    (~((parts.reg >> 1) & 4 ? 0x80 : 0) & 0x80) | (parts.x ? 0 : 0x40) | (b ? 0 : 0x20) | (encoding.map - 3)
   return [0xc4, second, (parts.w ? 0x80 : 0) | ((~parts.vvvv & 15) << 3) | l | pp]
 }
 
@@ -187,7 +197,8 @@ export function encode(row: Row, options: EncodeOptions): Uint8Array {
   const width = options.width ?? row.widths.at(-1) ?? 0
   if (!row.widths.includes(width as Row['widths'][number])) throw new Error(`${row.id} has no width ${width}`)
   const size = sizePrefix(row, encoding, bits, width)
-  if ((addressSize === 64) !== (bits === 64) && addressSize !== 32) throw new Error(`${row.id}: no ${addressSize}-bit addresses here`)
+  if ((addressSize === 64) !== (bits === 64) && addressSize !== 32)
+    throw new Error(`${row.id}: no ${addressSize}-bit addresses here`)
   const parts: Parts = {
     reg: encoding.reg === 0xff ? 0 : lowestBit(encoding.reg),
     rm: encoding.rm === 0xff ? 0 : lowestBit(encoding.rm),
@@ -206,8 +217,10 @@ export function encode(row: Row, options: EncodeOptions): Uint8Array {
     const choice = operands[i]
     if (choice?.kind === 'register') placeRegister(parts, place, choice)
     else if (choice?.kind === 'memory') (addressSize === 16 ? address16 : address)(parts, choice, bits)
-    else if (choice?.kind === 'immediate') immediates.push(...littleEndian(choice.value, immediateBytes(place, width, addressSize)))
-    else if (slotOf(place) === 'imm') immediates.push(...littleEndian(0n, immediateBytes(place, width, addressSize)))
+    else if (choice?.kind === 'immediate')
+      immediates.push(...littleEndian(choice.value, immediateBytes(place, width, addressSize)))
+    else if (slotOf(place) === 'imm')
+      immediates.push(...littleEndian(0n, immediateBytes(place, width, addressSize)))
   }
 
   const out: number[] = []

@@ -113,7 +113,8 @@ function applyOperands(draft: Draft, row: Row): void {
   for (const operand of row.operands) {
     const place = placeOf(operand)
     if (/^m(\d+|v|y|16:v)?$/.test(place)) draft.register = false
-    if (/^R(\d+|v|y)$/.test(place) || place === 'xmm' || place === 'mm' || place === 'sti') draft.memory = false
+    if (/^R(\d+|v|y)$/.test(place) || place === 'xmm' || place === 'mm' || place === 'sti')
+      draft.memory = false
     if (accessOf(operand) === 'n' && place === 'm') draft.register = false
   }
 }

@@ -30,7 +30,10 @@ function normalise(text: string): string {
     .replace('movabs', 'mov')
     .replace('oword', 'xmmword')
     .replace(/\+[er]iz\*1/, '')
-    .replace(/^(push|pop|enter|leave|call|ret|retf|jmp|pushf|popf|iret|sysret|sysexit|pusha|popa|[sl][gi]dt|fn?(?:ldenv|stenv|save|rstor)|frstor|fldenv)[wdq]\b/, '$1')
+    .replace(
+      /^(push|pop|enter|leave|call|ret|retf|jmp|pushf|popf|iret|sysret|sysexit|pusha|popa|[sl][gi]dt|fn?(?:ldenv|stenv|save|rstor)|frstor|fldenv)[wdq]\b/,
+      '$1',
+    )
     .replace(/^(pcmpestr[im])q\b/, '$1')
     .replace(/(fword|tbyte) ptr/, 'far ptr')
 }
@@ -58,7 +61,11 @@ function objdump(list: readonly Sample[], bits: 16 | 32 | 64): Map<number, strin
   const found = new Map<number, string>()
   for (const line of text.split('\n')) {
     const parts = /^\s*([0-9a-f]+):\t([0-9a-f ]+)\t(.*)$/.exec(line)
-    if (parts) found.set(parseInt(parts[1] ?? '', 16), `${(parts[2] ?? '').trim().split(' ').length} ${normalise(parts[3] ?? '')}`)
+    if (parts)
+      found.set(
+        parseInt(parts[1] ?? '', 16),
+        `${(parts[2] ?? '').trim().split(' ').length} ${normalise(parts[3] ?? '')}`,
+      )
   }
   return found
 }
@@ -79,7 +86,9 @@ describe('printer', () => {
       const printed = objdump(list, bits)
       // branch targets depend on the address: lines say where they stood
       list.forEach(({ bytes }, i) => {
-        lines.push(`${bits} ${(i * STRIDE).toString(16)} ${hex(bytes)} ${(printed.get(i * STRIDE) ?? '').replace(/^\d+ /, '')}`)
+        lines.push(
+          `${bits} ${(i * STRIDE).toString(16)} ${hex(bytes)} ${(printed.get(i * STRIDE) ?? '').replace(/^\d+ /, '')}`,
+        )
       })
     }
     writeFileSync(GOLDEN, `${lines.join('\n')}\n`)
@@ -90,24 +99,31 @@ describe('printer', () => {
     const lines = readFileSync(GOLDEN, 'utf8').trim().split('\n')
     const wrong = lines.filter((line) => {
       const [bits, address, bytes, ...text] = line.split(' ')
-      const printed = print(Buffer.from(bytes ?? '', 'hex'), Number(bits) as 16 | 32 | 64, BigInt(`0x${address}`))
+      const printed = print(
+        Buffer.from(bytes ?? '', 'hex'),
+        Number(bits) as 16 | 32 | 64,
+        BigInt(`0x${address}`),
+      )
       return normalise(printed) !== text.join(' ')
     })
     expect(wrong).toEqual([])
     expect(lines.length).toBeGreaterThan(900)
   })
 
-  it.skipIf(!hasObjdump).each([64, 32, 16] as const)('agrees with objdump on every row, width and form in %i-bit code', (bits) => {
-    const list = samples(11).filter((s) => s.bits === bits && !DIFFERENT.test(s.row.id))
-    const printed = objdump(list, bits)
-    const wrong = list.flatMap(({ bytes }, i) => {
-      const ours = `${bytes.length} ${normalise(print(bytes, bits, BigInt(i * STRIDE)))}`
-      const theirs = printed.get(i * STRIDE)
-      return ours === theirs ? [] : [`${hex(bytes)}: ${ours}, objdump ${theirs}`]
-    })
-    expect(wrong).toEqual([])
-    expect(list.length).toBeGreaterThan(1200)
-  })
+  it.skipIf(!hasObjdump).each([64, 32, 16] as const)(
+    'agrees with objdump on every row, width and form in %i-bit code',
+    (bits) => {
+      const list = samples(11).filter((s) => s.bits === bits && !DIFFERENT.test(s.row.id))
+      const printed = objdump(list, bits)
+      const wrong = list.flatMap(({ bytes }, i) => {
+        const ours = `${bytes.length} ${normalise(print(bytes, bits, BigInt(i * STRIDE)))}`
+        const theirs = printed.get(i * STRIDE)
+        return ours === theirs ? [] : [`${hex(bytes)}: ${ours}, objdump ${theirs}`]
+      })
+      expect(wrong).toEqual([])
+      expect(list.length).toBeGreaterThan(1200)
+    },
+  )
 })
 
 describe('decode', () => {
@@ -120,7 +136,9 @@ describe('decode', () => {
         got.length === bytes.length &&
         (row.alias || got.width === width) &&
         (got.memory !== undefined) === memory
-      return fine ? [] : [`${bits} ${hex(bytes)} ${row.id}/${width}: ${typeof got === 'string' ? got : got.row.id}`]
+      return fine
+        ? []
+        : [`${bits} ${hex(bytes)} ${row.id}/${width}: ${typeof got === 'string' ? got : got.row.id}`]
     })
     expect(wrong).toEqual([])
   })
@@ -157,7 +175,10 @@ describe('decode', () => {
     const lldt = Buffer.from('0f00d0', 'hex')
     expect(decoder.decode(lldt, { bits: 16, real: true })).toBe('invalid')
     expect(decoder.decode(lldt, { bits: 16 })).not.toBe('invalid')
-    const tzcnt = decoder.decode(Buffer.from('f30fbcc1', 'hex'), { bits: 32, has: (feature) => feature !== 'bmi1' })
+    const tzcnt = decoder.decode(Buffer.from('f30fbcc1', 'hex'), {
+      bits: 32,
+      has: (feature) => feature !== 'bmi1',
+    })
     expect(typeof tzcnt === 'string' ? tzcnt : tzcnt.row.id).toBe('bsf_rv_rmv')
   })
 })

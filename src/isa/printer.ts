@@ -57,7 +57,21 @@ function memoryText(i: Instruction, memory: MemoryOperand, bits: number, bare = 
 const WORD_IN_MEMORY = new Set(['mov_rmv_sreg', 'smsw_rmv', 'sldt_rmv', 'str_rmv'])
 
 /** Places that are a fixed register by name; es .. gs included. */
-const FIXED = new Set<string>(['al', 'ah', 'ax', 'eax', 'rax', 'cl', 'cx', 'ecx', 'rcx', 'dx', 'edx', 'xmm0', ...SEGMENTS])
+const FIXED = new Set<string>([
+  'al',
+  'ah',
+  'ax',
+  'eax',
+  'rax',
+  'cl',
+  'cx',
+  'ecx',
+  'rcx',
+  'dx',
+  'edx',
+  'xmm0',
+  ...SEGMENTS,
+])
 
 function immediateText(i: Instruction, place: Place, value: bigint): string {
   if (place === 'ptr16:v') return `${hex(value >> 32n)}:${hex(value & 0xffff_ffffn)}`
@@ -88,11 +102,18 @@ function operandText(i: Instruction, place: Place, immediates: bigint[]): string
   }
   if (/^(s?imm|rel|ptr)/.test(place)) return immediateText(i, place, immediates.shift() ?? 0n)
   if (/^(rm|m$|m\d|mv|my|xmm_m|mm_m)/.test(place)) {
-    if (i.memory) return memoryText(i, i.memory, WORD_IN_MEMORY.has(i.row.id) ? 16 : sizeOf(place, i.width), place === 'm')
+    if (i.memory)
+      return memoryText(
+        i,
+        i.memory,
+        WORD_IN_MEMORY.has(i.row.id) ? 16 : sizeOf(place, i.width),
+        place === 'm',
+      )
     return registerText(i, place, i.rm)
   }
   if (/^v(\d|y)/.test(place) || place === 'xmm_v') return registerText(i, place, i.vvvv)
-  if (place.startsWith('R') || place === 'xmm' || place === 'mm' || place === 'sti') return registerText(i, place, i.rm)
+  if (place.startsWith('R') || place === 'xmm' || place === 'mm' || place === 'sti')
+    return registerText(i, place, i.rm)
   return registerText(i, place, i.reg)
 }
 
@@ -158,10 +179,12 @@ function pseudoMnemonic(mnemonic: string, immediate: number): string | undefined
 
 export function printInstruction(i: Instruction): string {
   const immediates = [...i.immediates]
-  const pseudo = immediates.length === 1 && !i.row.rep ? pseudoMnemonic(i.row.mnemonic, Number(immediates[0])) : undefined
+  const pseudo =
+    immediates.length === 1 && !i.row.rep ? pseudoMnemonic(i.row.mnemonic, Number(immediates[0])) : undefined
   if (pseudo) {
     return `${pseudo} ${i.row.operands.slice(0, -1).map((operand) => operandText(i, placeOf(operand), immediates)).join(',')}` // prettier-ignore
   }
-  const operands = stringOperands(i) ?? i.row.operands.map((operand) => operandText(i, placeOf(operand), immediates))
+  const operands =
+    stringOperands(i) ?? i.row.operands.map((operand) => operandText(i, placeOf(operand), immediates))
   return `${prefixText(i)}${mnemonicText(i)}${operands.length ? ` ${operands.join(',')}` : ''}`
 }

@@ -21,7 +21,22 @@
  */
 import type { FeatureName } from './features.ts'
 
-export type FlagName = 'cf' | 'pf' | 'af' | 'zf' | 'sf' | 'of' | 'df' | 'if' | 'tf' | 'ac' | 'id' | 'iopl' | 'nt' | 'rf' | 'vm'
+export type FlagName =
+  | 'cf'
+  | 'pf'
+  | 'af'
+  | 'zf'
+  | 'sf'
+  | 'of'
+  | 'df'
+  | 'if'
+  | 'tf'
+  | 'ac'
+  | 'id'
+  | 'iopl'
+  | 'nt'
+  | 'rf'
+  | 'vm'
 export type Width = 8 | 16 | 32 | 64 | 0
 export type Access = 'r' | 'w' | 'rw' | 'n'
 
@@ -67,7 +82,22 @@ export interface FlagColumns {
   readonly set: readonly FlagName[]
 }
 
-export type Fault = 'DE' | 'DB' | 'BP' | 'OF' | 'BR' | 'UD' | 'NM' | 'TS' | 'NP' | 'SS' | 'GP' | 'PF' | 'MF' | 'AC' | 'XM'
+export type Fault =
+  | 'DE'
+  | 'DB'
+  | 'BP'
+  | 'OF'
+  | 'BR'
+  | 'UD'
+  | 'NM'
+  | 'TS'
+  | 'NP'
+  | 'SS'
+  | 'GP'
+  | 'PF'
+  | 'MF'
+  | 'AC'
+  | 'XM'
 
 export interface Row {
   /** Unique: mnemonic and operand shape, e.g. add_rmv_rv. Also the key of its semantic function. */
@@ -102,7 +132,17 @@ export interface Row {
 export type RowOptions = Partial<
   Pick<
     Row,
-    'widths' | 'modes' | 'protectedOnly' | 'osize' | 'feature' | 'lock' | 'rep' | 'ends' | 'faults' | 'cite' | 'alias'
+    | 'widths'
+    | 'modes'
+    | 'protectedOnly'
+    | 'osize'
+    | 'feature'
+    | 'lock'
+    | 'rep'
+    | 'ends'
+    | 'faults'
+    | 'cite'
+    | 'alias'
   >
 >
 export type RowSpec = Omit<Row, 'id'>
@@ -123,7 +163,13 @@ export function parseFlags(text: FlagsText): FlagColumns {
       return name
     })
   }
-  const [r, w, u, cleared, set] = match.slice(1).map(column) as [FlagName[], FlagName[], FlagName[], FlagName[], FlagName[]]
+  const [r, w, u, cleared, set] = match.slice(1).map(column) as [
+    FlagName[],
+    FlagName[],
+    FlagName[],
+    FlagName[],
+    FlagName[],
+  ]
   return { r, w, u, cleared, set }
 }
 
@@ -135,7 +181,12 @@ export const LOGIC_FLAGS = 'r=- w=szp u=a 0=oc 1=-' satisfies FlagsText
 /** Widths that follow from the operands: v, y, or the size of the first operand that has one. */
 function widthsOf(operands: readonly Operand[]): readonly Width[] {
   const places = operands.map(placeOf)
-  if (places.some((place) => /^(rmv|Rv|rv|ov|mv|m16:v|imm[vz]|simm8|ptr16:v|moffsv|rAXv|rel8|relz)$/.test(place))) return [16, 32, 64]
+  if (
+    places.some((place) =>
+      /^(rmv|Rv|rv|ov|mv|m16:v|imm[vz]|simm8|ptr16:v|moffsv|rAXv|rel8|relz)$/.test(place),
+    )
+  )
+    return [16, 32, 64]
   if (places.some((place) => /^(rmy|Ry|ry|oy|vy|my)$/.test(place))) return [32, 64]
   for (const place of places) {
     const size = /^(?:rm|R|r|o|v|m|moffs)(8|16|32|64)$/.exec(place)
@@ -148,7 +199,13 @@ function widthsOf(operands: readonly Operand[]): readonly Width[] {
 }
 
 /** One line of a family file. */
-export function row(mnemonic: string, op: string, operands: readonly Operand[], flags: FlagsText, rest: RowOptions = {}): RowSpec {
+export function row(
+  mnemonic: string,
+  op: string,
+  operands: readonly Operand[],
+  flags: FlagsText,
+  rest: RowOptions = {},
+): RowSpec {
   return {
     mnemonic,
     op,
@@ -168,7 +225,9 @@ export function row(mnemonic: string, op: string, operands: readonly Operand[], 
 }
 
 /** Gives every row of a family its id, the key it stands under. */
-export function defineRows<T extends Readonly<Record<string, RowSpec>>>(specs: T): { readonly [Id in keyof T]: Row } {
+export function defineRows<T extends Readonly<Record<string, RowSpec>>>(
+  specs: T,
+): { readonly [Id in keyof T]: Row } {
   const rows: Record<string, Row> = {}
   for (const [id, spec] of Object.entries(specs)) rows[id] = { id, ...spec }
   return rows as { [Id in keyof T]: Row }

@@ -13,7 +13,8 @@ function ambiguities(rows: readonly Row[]): string[] {
   for (const [key, { candidates }] of buildOpcodeMap(rows)) {
     candidates.forEach((a: Candidate, i) => {
       for (const b of candidates.slice(i + 1)) {
-        if (overlap(a, b) && !isMoreSpecific(a, b)) found.push(`${key.toString(16)}: ${a.row.id} and ${b.row.id}`)
+        if (overlap(a, b) && !isMoreSpecific(a, b))
+          found.push(`${key.toString(16)}: ${a.row.id} and ${b.row.id}`)
       }
     })
   }
@@ -70,12 +71,27 @@ describe('rows', () => {
   })
 
   it('allow LOCK only with a memory destination', () => {
-    const wrong = ROWS.filter((r) => r.lock && !(encodingOf(r).memory && r.operands.some((o) => accessOf(o) === 'rw')))
+    const wrong = ROWS.filter(
+      (r) => r.lock && !(encodingOf(r).memory && r.operands.some((o) => accessOf(o) === 'rw')),
+    )
     expect(wrong.map(({ id }) => id)).toEqual([])
   })
 
   it('end their block where control or mode may change', () => {
-    const ids = ['jmp_relz', 'ret', 'sti', 'popf', 'mov_sreg_rm16', 'mov_cr_r64', 'lgdt_m', 'iret', 'hlt', 'wrmsr', 'syscall', 'movsb']
+    const ids = [
+      'jmp_relz',
+      'ret',
+      'sti',
+      'popf',
+      'mov_sreg_rm16',
+      'mov_cr_r64',
+      'lgdt_m',
+      'iret',
+      'hlt',
+      'wrmsr',
+      'syscall',
+      'movsb',
+    ]
     expect(ids.filter((id) => !ROWS.find((r) => r.id === id)?.ends)).toEqual([])
     expect(ROWS.filter((r) => /^j[a-z]+_rel/.test(r.id) && r.mnemonic !== 'jmp' && r.ends)).toEqual([])
   })
@@ -133,7 +149,10 @@ function flagsWritten(r: Row, width: Row['widths'][number], memory: boolean): Se
     branchTo: (_: Val, commit?: () => void) => commit?.(),
     branchRel: (_: Val | undefined, commit?: () => void) => commit?.(),
     call: (name: string) => {
-      opaque ||= !/^(sys_(in|out|rd|sgdt|sidt|sldt|str|smsw|mov_from)|mem_|mul64|pdep|pext|crc32c|cmpxchg16b|sys_ver|sys_lar|sys_lsl)/.test(name)
+      opaque ||=
+        !/^(sys_(in|out|rd|sgdt|sidt|sldt|str|smsw|mov_from)|mem_|mul64|pdep|pext|crc32c|cmpxchg16b|sys_ver|sys_lar|sys_lsl)/.test(
+          name,
+        )
       return val(/64|sys_lar|sys_lsl|sys_rd|sys_sgdt$|sys_sidt$|sys_smsw|mov_from/.test(name) ? 'i64' : 'i32')
     },
     setFlags: (of: FlagsOf) => {
@@ -143,10 +162,26 @@ function flagsWritten(r: Row, width: Row['widths'][number], memory: boolean): Se
       for (const name of Object.keys(bits)) written.add(name as ArithFlag)
     },
   }
-  const comparisons = new Set<string>(['eq', 'ne', 'ltU', 'ltS', 'leU', 'leS', 'isZero', 'msb', 'addressOf', 'scratch', 'rep', 'addressBytes', 'seg'])
+  const comparisons = new Set<string>([
+    'eq',
+    'ne',
+    'ltU',
+    'ltS',
+    'leU',
+    'leS',
+    'isZero',
+    'msb',
+    'addressOf',
+    'scratch',
+    'rep',
+    'addressBytes',
+    'seg',
+  ])
   const emit = new Proxy(special, {
     get: (target, name: string) =>
-      name in target ? target[name as keyof Emit] : (a?: Val) => (comparisons.has(name) ? val('i32') : val(a?.ty ?? 'i64')),
+      name in target
+        ? target[name as keyof Emit]
+        : (a?: Val) => (comparisons.has(name) ? val('i32') : val(a?.ty ?? 'i64')),
   }) as Emit
   SEMANTICS[r.id]?.(emit)
   return opaque ? undefined : written
@@ -165,11 +200,14 @@ describe('flag columns', () => {
           const written = flagsWritten(r, width, form)
           if (!written) continue
           checked++
-          const must = [...r.flags.w, ...r.flags.cleared, ...r.flags.set].filter((f): f is ArithFlag => ALL.includes(f as ArithFlag))
+          const must = [...r.flags.w, ...r.flags.cleared, ...r.flags.set].filter((f): f is ArithFlag =>
+            ALL.includes(f as ArithFlag),
+          )
           const may = new Set<string>([...must, ...r.flags.u])
           const missing = must.filter((f) => !written.has(f))
           const extra = [...written].filter((f) => !may.has(f))
-          if (missing.length || extra.length) wrong.push(`${r.id}/${width}: missing ${missing.join()} extra ${extra.join()}`)
+          if (missing.length || extra.length)
+            wrong.push(`${r.id}/${width}: missing ${missing.join()} extra ${extra.join()}`)
         }
       }
     }

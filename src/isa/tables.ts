@@ -31,12 +31,25 @@ export function candidateOf(row: Row): Candidate {
     (((encoding.register ? 1 : 0) | (encoding.memory ? 2 : 0) | (encoding.l << 2)) << 24)
   // rm is a condition for registers only, and memory forms are never told apart by it
   const rm = encoding.memory ? 0xff : encoding.rm
-  const accepts = BigInt(low) | (BigInt(encoding.reg) << BigInt(dt.DT_Q_REG_SHIFT)) | (BigInt(rm) << BigInt(dt.DT_Q_RM_SHIFT))
+  const accepts =
+    BigInt(low) |
+    (BigInt(encoding.reg) << BigInt(dt.DT_Q_REG_SHIFT)) |
+    (BigInt(rm) << BigInt(dt.DT_Q_RM_SHIFT))
   return { row, encoding, accepts }
 }
 
 /** Fields of the query: each query has exactly one bit in each. */
-const FIELDS: readonly bigint[] = [0xfn, 0x700n, 0x3_0000n, 0xc_0000n, 0x70_0000n, 0x300_0000n, 0xc00_0000n, 0xffn << 32n, 0xffn << 40n]
+const FIELDS: readonly bigint[] = [
+  0xfn,
+  0x700n,
+  0x3_0000n,
+  0xc_0000n,
+  0x70_0000n,
+  0x300_0000n,
+  0xc00_0000n,
+  0xffn << 32n,
+  0xffn << 40n,
+]
 
 /** Some query matches both. */
 export function overlap(a: Candidate, b: Candidate): boolean {
@@ -78,9 +91,15 @@ export function buildOpcodeMap(rows: readonly Row[]): OpcodeMap {
     const candidates = list.toSorted((a, b) => popcount(a.accepts) - popcount(b.accepts))
     const modrm = candidates.some(({ encoding }) => encoding.modrm)
     if (candidates.some(({ encoding }) => encoding.modrm !== modrm)) {
-      throw new Error(`opcode ${key.toString(16)}: ${candidates.map(({ row }) => row.id).join(', ')} disagree about ModRM`)
+      throw new Error(
+        `opcode ${key.toString(16)}: ${candidates.map(({ row }) => row.id).join(', ')} disagree about ModRM`,
+      )
     }
-    entries.set(key, { candidates, modrm, modIgnored: candidates.some(({ encoding }) => encoding.modIgnored) })
+    entries.set(key, {
+      candidates,
+      modrm,
+      modIgnored: candidates.some(({ encoding }) => encoding.modIgnored),
+    })
   }
   return entries
 }
@@ -103,8 +122,10 @@ export type Slot = 'rm' | 'reg' | 'vvvv' | 'mem' | 'imm' | 'implied' | 'fixed'
 
 /** Where the encoding keeps an operand. */
 export function slotOf(place: Place): Slot {
-  if (/^(rm|R)(8|16|32|64|v|y)$/.test(place) || /^(xmm|mm)(_m\d+)?$/.test(place) || place === 'sti') return 'rm'
-  if (/^[ro](8|16|32|64|v|y)$/.test(place) || /^(xmm|mm)_r$/.test(place) || /^[scd]reg$/.test(place)) return 'reg'
+  if (/^(rm|R)(8|16|32|64|v|y)$/.test(place) || /^(xmm|mm)(_m\d+)?$/.test(place) || place === 'sti')
+    return 'rm'
+  if (/^[ro](8|16|32|64|v|y)$/.test(place) || /^(xmm|mm)_r$/.test(place) || /^[scd]reg$/.test(place))
+    return 'reg'
   if (/^v(32|64|y)$/.test(place) || place === 'xmm_v') return 'vvvv'
   if (place === 'mdi' || place === 'mbx') return 'implied'
   if (/^m(\d+|v|y|16:v)?$/.test(place)) return 'mem'
@@ -196,7 +217,8 @@ export function compileTables(rows: readonly Row[], handlers: Handlers): Uint8Ar
   for (const [key, { candidates, modrm, modIgnored }] of entries) {
     const bits = (modrm ? dt.DT_INDEX_MODRM : 0) + (modIgnored ? dt.DT_INDEX_MOD_REGISTER : 0)
     view.setUint32(dt.DT_INDEX + key * 4, next + candidates.length * 0x1_0000 + bits, true)
-    for (const candidate of candidates) writeCandidate(view, dt.DT_CANDIDATES + next++ * dt.DT_CANDIDATE_SIZE, candidate, handlers)
+    for (const candidate of candidates)
+      writeCandidate(view, dt.DT_CANDIDATES + next++ * dt.DT_CANDIDATE_SIZE, candidate, handlers)
   }
   return bytes
 }

@@ -57,7 +57,9 @@ function registerOperand(place: Place, row: Row, long: boolean, sequence: Sequen
   if (row.id === 'mov_sreg_rm16' && place === 'sreg' && number === 1) number = 3
   if (row.id === 'xchg_ov_rAXv' && (number & 7) === 0) number++ // 90 is NOP
   const isByte = /^(rm|R|r|o)8$/.test(place)
-  return !long && isByte && number > 3 ? { kind: 'register', number, high: true } : { kind: 'register', number }
+  return !long && isByte && number > 3
+    ? { kind: 'register', number, high: true }
+    : { kind: 'register', number }
 }
 
 function operandsOf(row: Row, bits: 16 | 32 | 64, memory: boolean, sequence: Sequence): OperandChoice[] {
@@ -90,7 +92,8 @@ export function samples(seed = 1, rows: readonly Row[] = ROWS): Sample[] {
           try {
             found.push({ row, width, bits, memory, bytes: encode(row, { bits, width, operands }) })
           } catch (error) {
-            if (!(error instanceof Error) || !/64-bit code|-bit form|-bit addresses/.test(error.message)) throw error
+            if (!(error instanceof Error) || !/64-bit code|-bit form|-bit addresses/.test(error.message))
+              throw error
           }
         }
       }

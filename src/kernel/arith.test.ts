@@ -27,7 +27,17 @@ beforeAll(async () => {
 
 /** A fixed sequence of 64-bit values with many of the boundary ones. */
 function* values(count: number, seed: bigint): Generator<bigint> {
-  const edges = [0n, 1n, 2n, 0x7fff_ffff_ffff_ffffn, 1n << 63n, (1n << 64n) - 1n, 0xffff_ffffn, 1n << 32n, (1n << 32n) + 1n]
+  const edges = [
+    0n,
+    1n,
+    2n,
+    0x7fff_ffff_ffff_ffffn,
+    1n << 63n,
+    (1n << 64n) - 1n,
+    0xffff_ffffn,
+    1n << 32n,
+    (1n << 32n) + 1n,
+  ]
   let state = seed
   for (let i = 0; i < count; i++) {
     state = u64(state * 6364136223846793005n + 1442695040888963407n)
@@ -57,7 +67,7 @@ describe('128-bit products and quotients', () => {
       const low = lows.next().value ?? 0n
       const divisor = divisors.next().value ?? 0n
       for (const signed of [false, true]) {
-        const high = divisor === 0n ? raw : signed ? u64(s64(raw) >> BigInt(raw & 63n)) : raw % divisor
+        const high = divisor === 0n ? raw : signed ? u64(s64(raw) >> (raw & 63n)) : raw % divisor
         m.set64(CPU_RDX, high)
         m.set64(CPU_RAX, low)
         if (signed) k.idiv64(divisor)

@@ -32,8 +32,26 @@ let bytes: Uint8Array
 async function compile(): Promise<Uint8Array> {
   let binary: Uint8Array | undefined
   const entries = ['src/kernel/decoder.ts', 'src/kernel/state.ts']
-  const memory = ['--importMemory', '--sharedMemory', '--initialMemory', '24', '--maximumMemory', '24', '--memoryBase', '65536']
-  const options = ['--runtime', 'stub', '--enable', 'threads,simd,bulk-memory,relaxed-simd', '--noAssert', '-O1', '-o', 'out.wasm']
+  const memory = [
+    '--importMemory',
+    '--sharedMemory',
+    '--initialMemory',
+    '24',
+    '--maximumMemory',
+    '24',
+    '--memoryBase',
+    '65536',
+  ]
+  const options = [
+    '--runtime',
+    'stub',
+    '--enable',
+    'threads,simd,bulk-memory,relaxed-simd',
+    '--noAssert',
+    '-O1',
+    '-o',
+    'out.wasm',
+  ]
   const { error } = await asc.main([...entries, ...memory, ...options], {
     readFile: (name) => readFile(ROOT + name, 'utf8').catch(() => null),
     writeFile: (name, contents) => {
@@ -48,7 +66,10 @@ async function compile(): Promise<Uint8Array> {
 beforeAll(async () => {
   const memory = new WebAssembly.Memory({ initial: 24, maximum: 24, shared: true })
   const source = (await compile()) as Uint8Array<ArrayBuffer>
-  const { instance } = await WebAssembly.instantiate(source, { env: { memory, abort: () => {} }, host: { now: () => 0, kick: () => {} } })
+  const { instance } = await WebAssembly.instantiate(source, {
+    env: { memory, abort: () => {} },
+    host: { now: () => 0, kick: () => {} },
+  })
   kernel = instance.exports as unknown as Exports
   bytes = new Uint8Array(memory.buffer)
   view = new DataView(memory.buffer)
@@ -92,7 +113,8 @@ function expected(i: Instruction): Record<string, number | bigint> {
     if (place.startsWith('xmm')) return CPU_XMM + n * 64
     if (place.startsWith('mm')) return CPU_X87 + (n & 7) * 16
     if (place === 'sti') return n & 7
-    if (/^([rRo]|rm)8$/.test(place) && n >= 4 && n < 8 && !i.prefixes.hasRex && !i.prefixes.vex) return gprOffset(n - 4) + 1
+    if (/^([rRo]|rm)8$/.test(place) && n >= 4 && n < 8 && !i.prefixes.hasRex && !i.prefixes.vex)
+      return gprOffset(n - 4) + 1
     return place === 'creg' || place === 'dreg' ? n : place === 'sreg' ? n & 7 : gprOffset(n)
   }
   for (const operand of i.row.operands) {
@@ -103,16 +125,22 @@ function expected(i: Instruction): Record<string, number | bigint> {
     if (slot === 'vvvv') fields['vvvv'] = register(place, i.vvvv)
     if (slot === 'implied') fields['base'] = gprOffset(place === 'mdi' ? 7 : 3)
     if (place.startsWith('rel')) fields['imm'] = i.immediates[0] ?? 0n
-    else if (slot === 'imm') fields['imm'] ??= BigInt.asUintN(/^(immz|simm8)$/.test(place) && i.operandSize === 16 ? 16 : 64, i.immediates[0] ?? 0n)
+    else if (slot === 'imm')
+      fields['imm'] ??= BigInt.asUintN(
+        /^(immz|simm8)$/.test(place) && i.operandSize === 16 ? 16 : 64,
+        i.immediates[0] ?? 0n,
+      )
   }
   const { memory } = i
   if (memory) {
     const popped = i.row.id === 'pop_rmv' && memory.base === 4 ? i.width / 8 : 0
-    fields['base'] = memory.base === 'rip' ? CPU_PCBASE : memory.base === undefined ? CPU_ZERO : gprOffset(memory.base)
+    fields['base'] =
+      memory.base === 'rip' ? CPU_PCBASE : memory.base === undefined ? CPU_ZERO : gprOffset(memory.base)
     fields['index'] = memory.index === undefined ? CPU_ZERO : gprOffset(memory.index)
     fields['scale'] = memory.index === undefined ? 0 : Math.log2(memory.scale)
     const wide = i.addressSize === 16 ? (memory.displacement << 16) >> 16 : memory.displacement
-    fields['disp'] = memory.base === 'rip' ? (memory.displacement + PAGE_OFFSET + i.length) | 0 : wide + popped
+    fields['disp'] =
+      memory.base === 'rip' ? (memory.displacement + PAGE_OFFSET + i.length) | 0 : wide + popped
   }
   return fields
 }
@@ -155,14 +183,19 @@ function difference(code: Uint8Array, bits: 16 | 32 | 64): string | undefined {
   const want = expected(ours)
   const got = actual(ours, want)
   const keys = Object.keys(want).filter((key) => want[key] !== got[key])
-  return keys.length ? `${where} ${ours.row.id}/${ours.width}: ${keys.map((k) => `${k} ${got[k]} not ${want[k]}`).join(', ')}` : undefined
+  return keys.length
+    ? `${where} ${ours.row.id}/${ours.width}: ${keys.map((k) => `${k} ${got[k]} not ${want[k]}`).join(', ')}`
+    : undefined
 }
 
 describe('decode_one', () => {
-  it.each([64, 32, 16] as const)('writes what the rows say for every row, width and form in %i-bit code', (bits) => {
-    const list = samples(5).filter((s) => s.bits === bits)
-    expect(list.flatMap((s) => difference(s.bytes, bits) ?? [])).toEqual([])
-  })
+  it.each([64, 32, 16] as const)(
+    'writes what the rows say for every row, width and form in %i-bit code',
+    (bits) => {
+      const list = samples(5).filter((s) => s.bits === bits)
+      expect(list.flatMap((s) => difference(s.bytes, bits) ?? [])).toEqual([])
+    },
+  )
 
   it.each([64, 32, 16] as const)('agrees with the other decoder on random bytes in %i-bit code', (bits) => {
     const sequence = new Sequence(bits + 1)
@@ -180,7 +213,8 @@ describe('decode_one', () => {
   it('asks for more bytes at the end of a page and never reads behind them', () => {
     const code = [0x48, 0x81, 0x84, 0x88, 1, 2, 3, 4, 5, 6, 7, 8] // add qword [rax+rcx*4+disp32], imm32
     bytes.set(code, CODE)
-    for (let avail = 1; avail < code.length; avail++) expect(kernel.decode_one(CODE, avail, MODES[64], 0, RECORD)).toBe(rec.DECODE_TRUNCATED)
+    for (let avail = 1; avail < code.length; avail++)
+      expect(kernel.decode_one(CODE, avail, MODES[64], 0, RECORD)).toBe(rec.DECODE_TRUNCATED)
     expect(kernel.decode_one(CODE, code.length, MODES[64], 0, RECORD)).toBe(code.length)
     const end = bytes.length - 3
     bytes.set([0x48, 0x01, 0xd8], end)

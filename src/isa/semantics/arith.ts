@@ -190,7 +190,9 @@ const cmpxchg: Semantics = (e) => {
 
 const cmpxchg8b: Semantics = (e) => {
   const pair = (high: 'rdx' | 'rcx', low: 'rax' | 'rbx'): Val =>
-    e.let(e.or(e.shl(e.zext(e.reg(high, 'i32'), 'i64'), e.const('i32', 32)), e.zext(e.reg(low, 'i32'), 'i64')))
+    e.let(
+      e.or(e.shl(e.zext(e.reg(high, 'i32'), 'i64'), e.const('i32', 32)), e.zext(e.reg(low, 'i32'), 'i64')),
+    )
   const expected = pair('rdx', 'rax')
   const desired = pair('rcx', 'rbx')
   const { old } = e.modify(0, (a) => e.select(e.eq(a, expected), desired, a))
@@ -224,10 +226,27 @@ function addWith(flag: 'cf' | 'of'): Semantics {
   }
 }
 
-const FORMS = ['rm8_r8', 'rmv_rv', 'r8_rm8', 'rv_rmv', 'al_imm8', 'rAXv_immz', 'rm8_imm8', 'rmv_immz', 'rmv_simm8', 'rm8_imm8_82'] as const
+const FORMS = [
+  'rm8_r8',
+  'rmv_rv',
+  'r8_rm8',
+  'rv_rmv',
+  'al_imm8',
+  'rAXv_immz',
+  'rm8_imm8',
+  'rmv_immz',
+  'rmv_simm8',
+  'rm8_imm8_82',
+] as const
 
-function alu<Name extends string>(name: Name, semantics: Semantics): Record<`${Name}_${(typeof FORMS)[number]}`, Semantics> {
-  return each(FORMS.map((form) => `${name}_${form}` as const), semantics)
+function alu<Name extends string>(
+  name: Name,
+  semantics: Semantics,
+): Record<`${Name}_${(typeof FORMS)[number]}`, Semantics> {
+  return each(
+    FORMS.map((form) => `${name}_${form}` as const),
+    semantics,
+  )
 }
 
 // prettier-ignore

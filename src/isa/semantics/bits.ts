@@ -77,17 +77,20 @@ const popcnt: Semantics = (e) => {
   e.setFlagBits({ zf: e.let(e.isZero(source)), cf: none, of: none, sf: none, pf: none, af: none })
 }
 
-const crc32 = (bits: (e: Emit) => number): Semantics => (e) => {
-  const data = e.zext(e.read(1), 'i64')
-  const seed = e.read(0)
-  const crc = seed.ty === 'i64' ? e.trunc(seed, 'i32') : e.zext(seed, 'i32')
-  const result = callValue(e, 'crc32c', [crc, data, e.const('i32', bits(e) / 8)])
-  e.write(0, seed.ty === 'i64' ? e.zext(result, 'i64') : result)
-}
+const crc32 =
+  (bits: (e: Emit) => number): Semantics =>
+  (e) => {
+    const data = e.zext(e.read(1), 'i64')
+    const seed = e.read(0)
+    const crc = seed.ty === 'i64' ? e.trunc(seed, 'i32') : e.zext(seed, 'i32')
+    const result = callValue(e, 'crc32c', [crc, data, e.const('i32', bits(e) / 8)])
+    e.write(0, seed.ty === 'i64' ? e.zext(result, 'i64') : result)
+  }
 
 // --- BMI -------------------------------------------------------------------------------------------------------
 
-const setBmiFlags = (e: Emit, result: Val, cf: Val): void => e.setFlags({ kind: 'explicit', result, cf, of: zero(e) })
+const setBmiFlags = (e: Emit, result: Val, cf: Val): void =>
+  e.setFlags({ kind: 'explicit', result, cf, of: zero(e) })
 
 const andn: Semantics = (e) => {
   const result = e.let(e.and(e.not(e.read(1)), e.read(2)))
@@ -193,12 +196,16 @@ const sahf: Semantics = (e) => {
 
 const lahf: Semantics = (e) => {
   let value = e.const('i32', 2)
-  for (const [flag, position] of STATUS_IN_AH) value = e.or(value, e.shl(e.flag(flag), e.const('i32', position)))
+  for (const [flag, position] of STATUS_IN_AH)
+    value = e.or(value, e.shl(e.flag(flag), e.const('i32', position)))
   e.setRegHigh('rax', e.trunc(value, 'i8'))
 }
 
 const setcc = Object.fromEntries(
-  CONDITIONS.map(([cc]): [string, Semantics] => [`set${cc}_rm8`, (e) => e.write(0, e.trunc(e.cond(cc), 'i8'))]),
+  CONDITIONS.map(([cc]): [string, Semantics] => [
+    `set${cc}_rm8`,
+    (e) => e.write(0, e.trunc(e.cond(cc), 'i8')),
+  ]),
 ) as Record<`set${ConditionName}_rm8`, Semantics>
 
 // prettier-ignore

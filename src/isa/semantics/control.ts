@@ -54,18 +54,22 @@ function jcxz(size: keyof typeof COUNT_TY): Semantics {
 
 type FarHelper = 'sys_jmp_far' | 'sys_call_far'
 
-const farImmediate = (helper: FarHelper): Semantics => (e) => {
-  const pointer = e.let(e.read(0))
-  const selector = e.trunc(e.shr(pointer, e.const('i32', 32)), 'i32')
-  e.call(helper, [selector, e.and(pointer, e.const('i64', 0xffff_ffff)), bytes(e)])
-}
+const farImmediate =
+  (helper: FarHelper): Semantics =>
+  (e) => {
+    const pointer = e.let(e.read(0))
+    const selector = e.trunc(e.shr(pointer, e.const('i32', 32)), 'i32')
+    e.call(helper, [selector, e.and(pointer, e.const('i64', 0xffff_ffff)), bytes(e)])
+  }
 
-const farMemory = (helper: FarHelper): Semantics => (e) => {
-  const size = e.width / 8
-  const offset = e.let(e.zext(e.load(e.ty, e.linear(size, false)), 'i64'))
-  const selector = e.zext(e.load('i16', e.linear(2, false, size)), 'i32')
-  e.call(helper, [selector, offset, bytes(e)])
-}
+const farMemory =
+  (helper: FarHelper): Semantics =>
+  (e) => {
+    const size = e.width / 8
+    const offset = e.let(e.zext(e.load(e.ty, e.linear(size, false)), 'i64'))
+    const selector = e.zext(e.load('i16', e.linear(2, false, size)), 'i32')
+    e.call(helper, [selector, offset, bytes(e)])
+  }
 
 /** Signed bounds at m and m + size; the index itself is operand 0. */
 const bound: Semantics = (e) => {

@@ -16,7 +16,10 @@ function decimal(add: boolean): Semantics {
     const oldCarry = e.let(e.flag('cf'))
     const low = adjustLow(e, al)
     const high = e.let(e.or(e.ltU(e.const('i8', 0x99), al), oldCarry))
-    const correction = e.or(e.mul(asByte(e, low), e.const('i8', 6)), e.mul(asByte(e, high), e.const('i8', 0x60)))
+    const correction = e.or(
+      e.mul(asByte(e, low), e.const('i8', 6)),
+      e.mul(asByte(e, high), e.const('i8', 0x60)),
+    )
     const value = e.let(add ? e.add(al, correction) : e.sub(al, correction))
     e.setReg('rax', value)
     // DAS: the borrow of the low adjustment counts too (AL below 6 with AF set)

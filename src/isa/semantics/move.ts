@@ -91,27 +91,38 @@ const popModrm: Semantics = (e) => {
   e.adjustStack(e.width / 8)
 }
 
-const selectorOf = (e: Emit, segment: number): Val => e.getCpu('i16', CPU_SEG + segment * CPU_SEG_STRIDE + SEG_SELECTOR)
-const pushSegment = (segment: number): Semantics => (e) => e.push(e.zext(selectorOf(e, segment), e.ty))
+const selectorOf = (e: Emit, segment: number): Val =>
+  e.getCpu('i16', CPU_SEG + segment * CPU_SEG_STRIDE + SEG_SELECTOR)
+const pushSegment =
+  (segment: number): Semantics =>
+  (e) =>
+    e.push(e.zext(selectorOf(e, segment), e.ty))
 
 /** The selector load may fault after the stack was read, so RSP moves last. */
-const popSegment = (segment: number): Semantics => (e) => {
-  const selector = e.peek(e.ty)
-  const low = e.and(e.ty === 'i64' ? e.trunc(selector, 'i32') : e.zext(selector, 'i32'), e.const('i32', 0xffff))
-  e.call('sys_load_seg', [e.const('i32', segment), low])
-  e.adjustStack(e.width / 8)
-}
+const popSegment =
+  (segment: number): Semantics =>
+  (e) => {
+    const selector = e.peek(e.ty)
+    const low = e.and(
+      e.ty === 'i64' ? e.trunc(selector, 'i32') : e.zext(selector, 'i32'),
+      e.const('i32', 0xffff),
+    )
+    e.call('sys_load_seg', [e.const('i32', segment), low])
+    e.adjustStack(e.width / 8)
+  }
 
 const bytes = (e: Emit): Val => e.const('i32', e.width / 8)
 
 /** The segment load is last to fault; the register is written after it. */
-const loadFar = (segment: number): Semantics => (e) => {
-  const size = e.width / 8
-  const offset = e.let(e.load(e.ty, e.linear(size, false)))
-  const selector = e.load('i16', e.linear(2, false, size))
-  e.call('sys_load_seg', [e.const('i32', segment), e.zext(selector, 'i32')])
-  e.write(0, offset)
-}
+const loadFar =
+  (segment: number): Semantics =>
+  (e) => {
+    const size = e.width / 8
+    const offset = e.let(e.load(e.ty, e.linear(size, false)))
+    const selector = e.load('i16', e.linear(2, false, size))
+    e.call('sys_load_seg', [e.const('i32', segment), e.zext(selector, 'i32')])
+    e.write(0, offset)
+  }
 
 const conditional = Object.fromEntries(CONDITIONS.map(([cc]) => [`cmov${cc}_rv_rmv`, cmov(cc)])) as Record<
   `cmov${ConditionName}_rv_rmv`,

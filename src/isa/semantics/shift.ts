@@ -32,7 +32,10 @@ const shl: Semantics = (e) => {
   const { old, value } = e.modify(0, (a) => narrow(e, e.shl(widen(e, a, false), count)))
   e.if_(count, () => {
     // bit `width` of the unbounded result; for counts beyond the operand that is zero
-    const last = e.width >= 32 ? e.shr(old, e.sub(i32(e, e.width), count)) : e.shr(e.shl(widen(e, old, false), count), i32(e, e.width))
+    const last =
+      e.width >= 32
+        ? e.shr(old, e.sub(i32(e, e.width), count))
+        : e.shr(e.shl(widen(e, old, false), count), i32(e, e.width))
     const cf = e.let(bit0(e, last))
     e.setFlags({ kind: 'explicit', result: value, cf, of: e.let(e.xor(e.msb(value), cf)) })
   })
@@ -123,7 +126,8 @@ function doubleShift16(e: Emit, left: boolean, count: Val): void {
     const wide = e.zext(a, 'i64')
     return e.or(e.or(e.shl(wide, i32(e, 32)), e.shl(fill, i32(e, 16))), wide)
   }
-  const turned = (a: Val): Val => (left ? e.shr(e.shl(joined(a), count), i32(e, 32)) : e.shr(joined(a), count))
+  const turned = (a: Val): Val =>
+    left ? e.shr(e.shl(joined(a), count), i32(e, 32)) : e.shr(joined(a), count)
   const { old, value } = e.modify(0, (a) => e.trunc(turned(a), 'i16'))
   e.if_(count, () => {
     const before = e.sub(count, i32(e, 1))
@@ -139,7 +143,8 @@ function doubleShift(left: boolean): Semantics {
     const fill = e.let(e.read(1))
     const rest = e.let(e.and(e.sub(i32(e, e.width), count), i32(e, e.width - 1)))
     const before = e.let(e.and(e.sub(count, i32(e, 1)), i32(e, e.width - 1)))
-    const turned = (a: Val): Val => (left ? e.or(e.shl(a, count), e.shr(fill, rest)) : e.or(e.shr(a, count), e.shl(fill, rest)))
+    const turned = (a: Val): Val =>
+      left ? e.or(e.shl(a, count), e.shr(fill, rest)) : e.or(e.shr(a, count), e.shl(fill, rest))
     const { old, value } = e.modify(0, (a) => e.select(count, turned(a), a))
     e.if_(count, () => {
       const cf = e.let(bit0(e, left ? e.shr(old, rest) : e.shr(old, before)))
@@ -163,12 +168,19 @@ function shiftX(operation: 'shl' | 'shr' | 'sar'): Semantics {
   }
 }
 
-const rorx: Semantics = (e) => e.write(0, e.rotr(e.read(1), e.and(e.zext(e.read(2), 'i32'), i32(e, e.width - 1))))
+const rorx: Semantics = (e) =>
+  e.write(0, e.rotr(e.read(1), e.and(e.zext(e.read(2), 'i32'), i32(e, e.width - 1))))
 
 const FORMS = ['rm8_imm8', 'rmv_imm8', 'rm8_1', 'rmv_1', 'rm8_cl', 'rmv_cl'] as const
 
-function group<Name extends string>(name: Name, semantics: Semantics): Record<`${Name}_${(typeof FORMS)[number]}`, Semantics> {
-  return each(FORMS.map((form) => `${name}_${form}` as const), semantics)
+function group<Name extends string>(
+  name: Name,
+  semantics: Semantics,
+): Record<`${Name}_${(typeof FORMS)[number]}`, Semantics> {
+  return each(
+    FORMS.map((form) => `${name}_${form}` as const),
+    semantics,
+  )
 }
 
 export const shiftSemantics: SemanticsOf<typeof shiftRows> = {

@@ -6,7 +6,10 @@ import { callValue, each, type SemanticsOf } from './semantics-of.ts'
 
 const bytes = (e: Emit): Val => e.const('i32', e.width / 8)
 
-const string = (name: KernelName): Semantics => (e) => e.call(name, [bytes(e), e.rep(), e.addressBytes(), e.seg()])
+const string =
+  (name: KernelName): Semantics =>
+  (e) =>
+    e.call(name, [bytes(e), e.rep(), e.addressBytes(), e.seg()])
 
 /** Operand 1 is the port: imm8 or DX. */
 const input: Semantics = (e) => {
@@ -14,7 +17,8 @@ const input: Semantics = (e) => {
   e.setReg('rax', e.ty === 'i32' ? value : e.trunc(value, e.ty))
 }
 
-const output: Semantics = (e) => e.call('sys_out', [e.zext(e.read(0), 'i32'), e.zext(e.reg('rax', e.ty), 'i32'), bytes(e)])
+const output: Semantics = (e) =>
+  e.call('sys_out', [e.zext(e.read(0), 'i32'), e.zext(e.reg('rax', e.ty), 'i32'), bytes(e)])
 
 // prettier-ignore
 export const stringSemantics: SemanticsOf<typeof stringRows> = {

@@ -4,24 +4,41 @@ import type { Emit, Semantics, Val } from '../emit.ts'
 import type { systemRows } from '../rows/system.ts'
 import { callValue, each, type SemanticsOf } from './semantics-of.ts'
 
-const helper = (name: KernelName): Semantics => (e) => e.call(name, [])
+const helper =
+  (name: KernelName): Semantics =>
+  (e) =>
+    e.call(name, [])
 const bytes = (e: Emit): Val => e.const('i32', e.width / 8)
 
 /** A 64-bit result in the destination register's own width. */
 const fit = (e: Emit, value: Val): Val => (e.width === 64 ? value : e.trunc(value, e.ty))
 
-const fromSpecial = (name: 'sys_mov_from_cr' | 'sys_mov_from_dr'): Semantics => (e) => e.write(0, fit(e, callValue(e, name, [e.read(1)])))
-const toSpecial = (name: 'sys_mov_to_cr' | 'sys_mov_to_dr'): Semantics => (e) => e.call(name, [e.read(0), e.zext(e.read(1), 'i64')])
+const fromSpecial =
+  (name: 'sys_mov_from_cr' | 'sys_mov_from_dr'): Semantics =>
+  (e) =>
+    e.write(0, fit(e, callValue(e, name, [e.read(1)])))
+const toSpecial =
+  (name: 'sys_mov_to_cr' | 'sys_mov_to_dr'): Semantics =>
+  (e) =>
+    e.call(name, [e.read(0), e.zext(e.read(1), 'i64')])
 
 /** A helper without argument whose i64 result goes to operand 0. */
-const readInto = (name: KernelName): Semantics => (e) => e.write(0, fit(e, callValue(e, name, [])))
-const writeFrom = (name: KernelName): Semantics => (e) => e.call(name, [e.zext(e.read(0), 'i64')])
+const readInto =
+  (name: KernelName): Semantics =>
+  (e) =>
+    e.write(0, fit(e, callValue(e, name, [])))
+const writeFrom =
+  (name: KernelName): Semantics =>
+  (e) =>
+    e.call(name, [e.zext(e.read(0), 'i64')])
 
 /** Privilege comes before the operand is fetched. */
-const selectorTo = (name: KernelName): Semantics => (e) => {
-  e.privileged()
-  e.call(name, [e.zext(e.read(0), 'i32')])
-}
+const selectorTo =
+  (name: KernelName): Semantics =>
+  (e) => {
+    e.privileged()
+    e.call(name, [e.zext(e.read(0), 'i32')])
+  }
 
 /** EDX:EAX := value. */
 function setPair(e: Emit, value: Val): void {
@@ -44,33 +61,39 @@ const random: Semantics = (e) => {
 
 // --- descriptor tables: 16-bit limit, then the base ------------------------------------------------------------
 
-const storeTable = (base: 'sys_sgdt' | 'sys_sidt', limit: 'sys_sgdt_limit' | 'sys_sidt_limit'): Semantics => (e) => {
-  const baseBytes = e.width === 64 ? 8 : 4
-  const value = callValue(e, base, [])
-  const low = callValue(e, limit, [])
-  // one check for the whole operand first: a fault in its second half must not leave the first half written
-  const gva = e.linear(2 + baseBytes, true)
-  e.call('mem_probe', [gva, e.const('i32', 2 + baseBytes), e.const('i32', 1), e.seg()])
-  e.store(gva, e.trunc(low, 'i16'))
-  const high = e.linear(baseBytes, true, 2)
-  e.store(high, baseBytes === 8 ? value : e.trunc(value, 'i32'))
-}
+const storeTable =
+  (base: 'sys_sgdt' | 'sys_sidt', limit: 'sys_sgdt_limit' | 'sys_sidt_limit'): Semantics =>
+  (e) => {
+    const baseBytes = e.width === 64 ? 8 : 4
+    const value = callValue(e, base, [])
+    const low = callValue(e, limit, [])
+    // one check for the whole operand first: a fault in its second half must not leave the first half written
+    const gva = e.linear(2 + baseBytes, true)
+    e.call('mem_probe', [gva, e.const('i32', 2 + baseBytes), e.const('i32', 1), e.seg()])
+    e.store(gva, e.trunc(low, 'i16'))
+    const high = e.linear(baseBytes, true, 2)
+    e.store(high, baseBytes === 8 ? value : e.trunc(value, 'i32'))
+  }
 
 /** A 16-bit operand size loads 24 bits of the base. */
-const loadTable = (name: 'sys_lgdt' | 'sys_lidt'): Semantics => (e) => {
-  e.privileged()
-  const baseBytes = e.width === 64 ? 8 : 4
-  const limit = e.let(e.zext(e.load('i16', e.linear(2, false)), 'i32'))
-  const raw = e.load(baseBytes === 8 ? 'i64' : 'i32', e.linear(baseBytes, false, 2))
-  const base = e.zext(e.width === 16 ? e.and(raw, e.const('i32', 0xff_ffff)) : raw, 'i64')
-  e.call(name, [limit, e.let(base)])
-}
+const loadTable =
+  (name: 'sys_lgdt' | 'sys_lidt'): Semantics =>
+  (e) => {
+    e.privileged()
+    const baseBytes = e.width === 64 ? 8 : 4
+    const limit = e.let(e.zext(e.load('i16', e.linear(2, false)), 'i32'))
+    const raw = e.load(baseBytes === 8 ? 'i64' : 'i32', e.linear(baseBytes, false, 2))
+    const base = e.zext(e.width === 16 ? e.and(raw, e.const('i32', 0xff_ffff)) : raw, 'i64')
+    e.call(name, [limit, e.let(base)])
+  }
 
-const storeSelector = (name: 'sys_sldt' | 'sys_str'): Semantics => (e) => {
-  const selector = callValue(e, name, [])
-  if (e.isMemory(0)) e.store(e.linear(2, true), e.trunc(selector, 'i16'))
-  else e.write(0, e.ty === 'i16' ? e.trunc(selector, 'i16') : e.zext(selector, e.ty))
-}
+const storeSelector =
+  (name: 'sys_sldt' | 'sys_str'): Semantics =>
+  (e) => {
+    const selector = callValue(e, name, [])
+    if (e.isMemory(0)) e.store(e.linear(2, true), e.trunc(selector, 'i16'))
+    else e.write(0, e.ty === 'i16' ? e.trunc(selector, 'i16') : e.zext(selector, e.ty))
+  }
 
 /** Memory always gets 16 bits; a register as much of CR0 as the operand size holds. */
 const smsw: Semantics = (e) => {
@@ -79,21 +102,28 @@ const smsw: Semantics = (e) => {
   else e.write(0, fit(e, value))
 }
 
-const verify = (name: 'sys_verr' | 'sys_verw'): Semantics => (e) => e.setFlagBits({ zf: callValue(e, name, [e.zext(e.read(0), 'i32')]) })
+const verify =
+  (name: 'sys_verr' | 'sys_verw'): Semantics =>
+  (e) =>
+    e.setFlagBits({ zf: callValue(e, name, [e.zext(e.read(0), 'i32')]) })
 
 /** -1 stands for "not accessible": ZF is cleared and the destination kept. */
-const loadRights = (name: 'sys_lar' | 'sys_lsl'): Semantics => (e) => {
-  const value = callValue(e, name, [e.zext(e.read(1), 'i32')])
-  const valid = e.let(e.ne(value, e.const('i64', -1)))
-  e.if_(valid, () => e.write(0, fit(e, value)))
-  e.setFlagBits({ zf: valid })
-}
+const loadRights =
+  (name: 'sys_lar' | 'sys_lsl'): Semantics =>
+  (e) => {
+    const value = callValue(e, name, [e.zext(e.read(1), 'i32')])
+    const valid = e.let(e.ne(value, e.const('i64', -1)))
+    e.if_(valid, () => e.write(0, fit(e, value)))
+    e.setFlagBits({ zf: valid })
+  }
 
 /** RPL of the destination is raised to that of the source. */
 const arpl: Semantics = (e) => {
   const three = e.const('i16', 3)
   const rpl = e.let(e.and(e.read(1), three))
-  const { old } = e.modify(0, (a) => e.select(e.ltU(e.and(a, three), rpl), e.or(e.and(a, e.const('i16', 0xfffc)), rpl), a))
+  const { old } = e.modify(0, (a) =>
+    e.select(e.ltU(e.and(a, three), rpl), e.or(e.and(a, e.const('i16', 0xfffc)), rpl), a),
+  )
   e.setFlagBits({ zf: e.let(e.ltU(e.and(old, three), rpl)) })
 }
 
