@@ -1,17 +1,44 @@
 /**
- * SSE arithmetic, comparison and horizontal instructions. Arguments are addresses: dst may equal a or b, and is
- * written only when no unmasked exception was found (the fault is then pending in CPU_FAULT). Scalar forms read and
- * write only the low element; the caller merges the rest.
+ * SSE arithmetic and comparison. Arguments are addresses: dst may equal a or b, and is written only when no unmasked
+ * exception was found (the fault is then pending in CPU_FAULT). Scalar forms read and write only the low element; the
+ * caller merges the rest. The packed forms are in sse-packed.ts.
  */
 import {
-  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, sseStepStops, lane32, lane64, sqrt32, sqrt64,
-  fma32, fma64, cmp32, cmp64, holds, order32, order64,
+  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, lane32, lane64, sqrt32, sqrt64, fma32, fma64, cmp32, cmp64,
+  holds, order32, order64,
 } from './sse-lane.ts'
 import { GREATER, LESS, EQUAL, orderFlags } from './nan.ts'
-import {
-  quiet, calm32, calm64, calmSum32, calmSum64, calmProduct32, calmProduct64, calmLanes32, calmLanes64, calmSums32, calmSums64,
-  calmProducts32, calmProducts64, inner32, inner64,
-} from './sse-native.ts'
+import { quiet, calm32, calm64, calmSum32, calmSum64, calmProduct32, calmProduct64 } from './sse-native.ts'
+
+// asc takes `.ts` off in `import` but not in `export ... from`
+export {
+  sse_add_ps,
+  sse_add_pd,
+  sse_sub_ps,
+  sse_sub_pd,
+  sse_mul_ps,
+  sse_mul_pd,
+  sse_div_ps,
+  sse_div_pd,
+  sse_min_ps,
+  sse_min_pd,
+  sse_max_ps,
+  sse_max_pd,
+  sse_addsub_ps,
+  sse_addsub_pd,
+  sse_hadd_ps,
+  sse_hadd_pd,
+  sse_hsub_ps,
+  sse_hsub_pd,
+  sse_sqrt_ps,
+  sse_sqrt_pd,
+  sse_cmp_ps,
+  sse_cmp_pd,
+  sse_dpps,
+  sse_dppd,
+  sse_fma_ps,
+  sse_fma_pd,
+} from './sse-packed'
 
 function scalar32(op: u32, dst: usize, a: usize, b: usize): void {
   sseBegin()
@@ -23,37 +50,6 @@ function scalar64(op: u32, dst: usize, a: usize, b: usize): void {
   sseBegin()
   const r = lane64(op, load<u64>(a), load<u64>(b))
   if (sseCommit()) store<u64>(dst, r)
-}
-
-/** Operation `even` on lanes 0 and 2, `odd` on 1 and 3. */
-function packed32(even: u32, odd: u32, dst: usize, a: usize, b: usize): void {
-  sseBegin()
-  const r0 = lane32(even, load<u32>(a), load<u32>(b))
-  const r1 = lane32(odd, load<u32>(a, 4), load<u32>(b, 4))
-  const r2 = lane32(even, load<u32>(a, 8), load<u32>(b, 8))
-  const r3 = lane32(odd, load<u32>(a, 12), load<u32>(b, 12))
-  put32(dst, r0, r1, r2, r3)
-}
-
-function packed64(even: u32, odd: u32, dst: usize, a: usize, b: usize): void {
-  sseBegin()
-  const r0 = lane64(even, load<u64>(a), load<u64>(b))
-  const r1 = lane64(odd, load<u64>(a, 8), load<u64>(b, 8))
-  put64(dst, r0, r1)
-}
-
-function put32(dst: usize, r0: u32, r1: u32, r2: u32, r3: u32): void {
-  if (!sseCommit()) return
-  store<u32>(dst, r0)
-  store<u32>(dst, r1, 4)
-  store<u32>(dst, r2, 8)
-  store<u32>(dst, r3, 12)
-}
-
-function put64(dst: usize, r0: u64, r1: u64): void {
-  if (!sseCommit()) return
-  store<u64>(dst, r0)
-  store<u64>(dst, r1, 8)
 }
 
 export function sse_add_ss(dst: usize, a: usize, b: usize): void {
@@ -72,22 +68,6 @@ export function sse_add_sd(dst: usize, a: usize, b: usize): void {
   else scalar64(OP_ADD, dst, a, b)
 }
 
-export function sse_add_ps(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  const r = f32x4.add(x, y)
-  if (quiet() && calmSums32(x, y, r)) v128.store(dst, r)
-  else packed32(OP_ADD, OP_ADD, dst, a, b)
-}
-
-export function sse_add_pd(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  const r = f64x2.add(x, y)
-  if (quiet() && calmSums64(x, y, r)) v128.store(dst, r)
-  else packed64(OP_ADD, OP_ADD, dst, a, b)
-}
-
 export function sse_sub_ss(dst: usize, a: usize, b: usize): void {
   const x = load<f32>(a)
   const y = load<f32>(b)
@@ -102,22 +82,6 @@ export function sse_sub_sd(dst: usize, a: usize, b: usize): void {
   const r = x - y
   if (quiet() && calmSum64(x, y, r)) store<f64>(dst, r)
   else scalar64(OP_SUB, dst, a, b)
-}
-
-export function sse_sub_ps(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  const r = f32x4.sub(x, y)
-  if (quiet() && calmSums32(x, y, r)) v128.store(dst, r)
-  else packed32(OP_SUB, OP_SUB, dst, a, b)
-}
-
-export function sse_sub_pd(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  const r = f64x2.sub(x, y)
-  if (quiet() && calmSums64(x, y, r)) v128.store(dst, r)
-  else packed64(OP_SUB, OP_SUB, dst, a, b)
 }
 
 export function sse_mul_ss(dst: usize, a: usize, b: usize): void {
@@ -136,22 +100,6 @@ export function sse_mul_sd(dst: usize, a: usize, b: usize): void {
   else scalar64(OP_MUL, dst, a, b)
 }
 
-export function sse_mul_ps(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  const r = f32x4.mul(x, y)
-  if (quiet() && calmProducts32(x, y, r)) v128.store(dst, r)
-  else packed32(OP_MUL, OP_MUL, dst, a, b)
-}
-
-export function sse_mul_pd(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  const r = f64x2.mul(x, y)
-  if (quiet() && calmProducts64(x, y, r)) v128.store(dst, r)
-  else packed64(OP_MUL, OP_MUL, dst, a, b)
-}
-
 export function sse_div_ss(dst: usize, a: usize, b: usize): void {
   const x = load<f32>(a)
   const y = load<f32>(b)
@@ -168,22 +116,6 @@ export function sse_div_sd(dst: usize, a: usize, b: usize): void {
   else scalar64(OP_DIV, dst, a, b)
 }
 
-export function sse_div_ps(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  const r = f32x4.div(x, y)
-  if (quiet() && calmProducts32(x, y, r)) v128.store(dst, r)
-  else packed32(OP_DIV, OP_DIV, dst, a, b)
-}
-
-export function sse_div_pd(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  const r = f64x2.div(x, y)
-  if (quiet() && calmProducts64(x, y, r)) v128.store(dst, r)
-  else packed64(OP_DIV, OP_DIV, dst, a, b)
-}
-
 export function sse_min_ss(dst: usize, a: usize, b: usize): void {
   const x = load<f32>(a)
   const y = load<f32>(b)
@@ -196,21 +128,6 @@ export function sse_min_sd(dst: usize, a: usize, b: usize): void {
   const y = load<f64>(b)
   if (calm64(x) && calm64(y)) store<f64>(dst, x < y ? x : y)
   else scalar64(OP_MIN, dst, a, b)
-}
-
-// wasm's pmin(p, q) is q < p ? q : p, so the second operand goes first
-export function sse_min_ps(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  if (calmLanes32(x) && calmLanes32(y)) v128.store(dst, f32x4.pmin(y, x))
-  else packed32(OP_MIN, OP_MIN, dst, a, b)
-}
-
-export function sse_min_pd(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  if (calmLanes64(x) && calmLanes64(y)) v128.store(dst, f64x2.pmin(y, x))
-  else packed64(OP_MIN, OP_MIN, dst, a, b)
 }
 
 export function sse_max_ss(dst: usize, a: usize, b: usize): void {
@@ -227,60 +144,6 @@ export function sse_max_sd(dst: usize, a: usize, b: usize): void {
   else scalar64(OP_MAX, dst, a, b)
 }
 
-export function sse_max_ps(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  if (calmLanes32(x) && calmLanes32(y)) v128.store(dst, f32x4.pmax(y, x))
-  else packed32(OP_MAX, OP_MAX, dst, a, b)
-}
-
-export function sse_max_pd(dst: usize, a: usize, b: usize): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  if (calmLanes64(x) && calmLanes64(y)) v128.store(dst, f64x2.pmax(y, x))
-  else packed64(OP_MAX, OP_MAX, dst, a, b)
-}
-
-export function sse_addsub_ps(dst: usize, a: usize, b: usize): void {
-  packed32(OP_SUB, OP_ADD, dst, a, b)
-}
-
-export function sse_addsub_pd(dst: usize, a: usize, b: usize): void {
-  packed64(OP_SUB, OP_ADD, dst, a, b)
-}
-
-function horizontal32(op: u32, dst: usize, a: usize, b: usize): void {
-  sseBegin()
-  const r0 = lane32(op, load<u32>(a), load<u32>(a, 4))
-  const r1 = lane32(op, load<u32>(a, 8), load<u32>(a, 12))
-  const r2 = lane32(op, load<u32>(b), load<u32>(b, 4))
-  const r3 = lane32(op, load<u32>(b, 8), load<u32>(b, 12))
-  put32(dst, r0, r1, r2, r3)
-}
-
-function horizontal64(op: u32, dst: usize, a: usize, b: usize): void {
-  sseBegin()
-  const r0 = lane64(op, load<u64>(a), load<u64>(a, 8))
-  const r1 = lane64(op, load<u64>(b), load<u64>(b, 8))
-  put64(dst, r0, r1)
-}
-
-export function sse_hadd_ps(dst: usize, a: usize, b: usize): void {
-  horizontal32(OP_ADD, dst, a, b)
-}
-
-export function sse_hadd_pd(dst: usize, a: usize, b: usize): void {
-  horizontal64(OP_ADD, dst, a, b)
-}
-
-export function sse_hsub_ps(dst: usize, a: usize, b: usize): void {
-  horizontal32(OP_SUB, dst, a, b)
-}
-
-export function sse_hsub_pd(dst: usize, a: usize, b: usize): void {
-  horizontal64(OP_SUB, dst, a, b)
-}
-
 export function sse_sqrt_ss(dst: usize, b: usize): void {
   sseBegin()
   const r = sqrt32(load<u32>(b))
@@ -291,34 +154,6 @@ export function sse_sqrt_sd(dst: usize, b: usize): void {
   sseBegin()
   const r = sqrt64(load<u64>(b))
   if (sseCommit()) store<u64>(dst, r)
-}
-
-export function sse_sqrt_ps(dst: usize, b: usize): void {
-  const x = v128.load(b)
-  const r = f32x4.sqrt(x)
-  if (quiet() && inner32(r) && calmLanes32(x)) {
-    v128.store(dst, r)
-    return
-  }
-  sseBegin()
-  const r0 = sqrt32(load<u32>(b))
-  const r1 = sqrt32(load<u32>(b, 4))
-  const r2 = sqrt32(load<u32>(b, 8))
-  const r3 = sqrt32(load<u32>(b, 12))
-  put32(dst, r0, r1, r2, r3)
-}
-
-export function sse_sqrt_pd(dst: usize, b: usize): void {
-  const x = v128.load(b)
-  const r = f64x2.sqrt(x)
-  if (quiet() && inner64(r) && calmLanes64(x)) {
-    v128.store(dst, r)
-    return
-  }
-  sseBegin()
-  const r0 = sqrt64(load<u64>(b))
-  const r1 = sqrt64(load<u64>(b, 8))
-  put64(dst, r0, r1)
 }
 
 /** Predicates 0-7 of SSE, 8-31 of AVX. */
@@ -346,40 +181,6 @@ export function sse_cmp_sd(dst: usize, a: usize, b: usize, predicate: u32): void
   sseBegin()
   const r = all64(cmp64(load<u64>(a), load<u64>(b), predicate))
   if (sseCommit()) store<u64>(dst, r)
-}
-
-export function sse_cmp_ps(dst: usize, a: usize, b: usize, predicate: u32): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  if (calmLanes32(x) && calmLanes32(y)) {
-    const less = holds(LESS, predicate) ? f32x4.lt(x, y) : i64x2.splat(0)
-    const greater = holds(GREATER, predicate) ? f32x4.gt(x, y) : i64x2.splat(0)
-    const equal = holds(EQUAL, predicate) ? f32x4.eq(x, y) : i64x2.splat(0)
-    v128.store(dst, v128.or(less, v128.or(greater, equal)))
-    return
-  }
-  sseBegin()
-  const r0 = all32(cmp32(load<u32>(a), load<u32>(b), predicate))
-  const r1 = all32(cmp32(load<u32>(a, 4), load<u32>(b, 4), predicate))
-  const r2 = all32(cmp32(load<u32>(a, 8), load<u32>(b, 8), predicate))
-  const r3 = all32(cmp32(load<u32>(a, 12), load<u32>(b, 12), predicate))
-  put32(dst, r0, r1, r2, r3)
-}
-
-export function sse_cmp_pd(dst: usize, a: usize, b: usize, predicate: u32): void {
-  const x = v128.load(a)
-  const y = v128.load(b)
-  if (calmLanes64(x) && calmLanes64(y)) {
-    const less = holds(LESS, predicate) ? f64x2.lt(x, y) : i64x2.splat(0)
-    const greater = holds(GREATER, predicate) ? f64x2.gt(x, y) : i64x2.splat(0)
-    const equal = holds(EQUAL, predicate) ? f64x2.eq(x, y) : i64x2.splat(0)
-    v128.store(dst, v128.or(less, v128.or(greater, equal)))
-    return
-  }
-  sseBegin()
-  const r0 = all64(cmp64(load<u64>(a), load<u64>(b), predicate))
-  const r1 = all64(cmp64(load<u64>(a, 8), load<u64>(b, 8), predicate))
-  put64(dst, r0, r1)
 }
 
 function all32(condition: bool): u32 {
@@ -430,30 +231,6 @@ export function sse_ucomi_sd(a: usize, b: usize): u32 {
   return orderFlags(relation)
 }
 
-/** Dot product: imm bits 4-7 choose the products, bits 0-3 the result lanes. Each step rounds and may fault. */
-export function sse_dpps(dst: usize, a: usize, b: usize, imm: u32): void {
-  sseBegin()
-  const p0 = imm & 0x10 ? lane32(OP_MUL, load<u32>(a), load<u32>(b)) : 0
-  const p1 = imm & 0x20 ? lane32(OP_MUL, load<u32>(a, 4), load<u32>(b, 4)) : 0
-  const p2 = imm & 0x40 ? lane32(OP_MUL, load<u32>(a, 8), load<u32>(b, 8)) : 0
-  const p3 = imm & 0x80 ? lane32(OP_MUL, load<u32>(a, 12), load<u32>(b, 12)) : 0
-  let sum: u32 = 0
-  if (!sseStepStops()) {
-    const low = lane32(OP_ADD, p0, p1)
-    const high = lane32(OP_ADD, p2, p3)
-    if (!sseStepStops()) sum = lane32(OP_ADD, low, high)
-  }
-  put32(dst, imm & 1 ? sum : 0, imm & 2 ? sum : 0, imm & 4 ? sum : 0, imm & 8 ? sum : 0)
-}
-
-export function sse_dppd(dst: usize, a: usize, b: usize, imm: u32): void {
-  sseBegin()
-  const p0 = imm & 0x10 ? lane64(OP_MUL, load<u64>(a), load<u64>(b)) : 0
-  const p1 = imm & 0x20 ? lane64(OP_MUL, load<u64>(a, 8), load<u64>(b, 8)) : 0
-  const sum = sseStepStops() ? 0 : lane64(OP_ADD, p0, p1)
-  put64(dst, imm & 1 ? sum : 0, imm & 2 ? sum : 0)
-}
-
 /**
  * dst = a * b + c, one rounding. negate: bit 0 the product; bit 1 the addend in even lanes, bit 2 in odd lanes.
  * a, b, c in the order in which a NaN is chosen.
@@ -468,22 +245,4 @@ export function sse_fma_sd(dst: usize, a: usize, b: usize, c: usize, negate: u32
   sseBegin()
   const r = fma64(load<u64>(a), load<u64>(b), load<u64>(c), negate)
   if (sseCommit()) store<u64>(dst, r)
-}
-
-export function sse_fma_ps(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
-  sseBegin()
-  const odd = (negate & 1) | ((negate >> 1) & 2)
-  const r0 = fma32(load<u32>(a), load<u32>(b), load<u32>(c), negate)
-  const r1 = fma32(load<u32>(a, 4), load<u32>(b, 4), load<u32>(c, 4), odd)
-  const r2 = fma32(load<u32>(a, 8), load<u32>(b, 8), load<u32>(c, 8), negate)
-  const r3 = fma32(load<u32>(a, 12), load<u32>(b, 12), load<u32>(c, 12), odd)
-  put32(dst, r0, r1, r2, r3)
-}
-
-export function sse_fma_pd(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
-  sseBegin()
-  const odd = (negate & 1) | ((negate >> 1) & 2)
-  const r0 = fma64(load<u64>(a), load<u64>(b), load<u64>(c), negate)
-  const r1 = fma64(load<u64>(a, 8), load<u64>(b, 8), load<u64>(c, 8), odd)
-  put64(dst, r0, r1)
 }

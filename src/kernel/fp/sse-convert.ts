@@ -12,7 +12,7 @@ import { CLS_ZERO, CLS_INF } from './operand.ts'
 import { nanUnary } from './nan.ts'
 import { toInteger, toIntegral } from './convert.ts'
 import { sseBegin, sseCommit } from './sse-lane.ts'
-import { calm32, calm64, calmLanes32, calmProduct32, inexactIsQuiet, inner32, quiet } from './sse-native.ts'
+import { calm32, calm64, calmProduct32, inexactIsQuiet, quiet } from './sse-native.ts'
 
 /** A unchanged, ready to be packed into another format. */
 function same(): u32 {
@@ -67,9 +67,11 @@ export function sse_cvtsd2ss(dst: usize, b: usize): void {
 }
 
 export function sse_cvtps2pd(dst: usize, b: usize): void {
-  const x = v128.load_zero<u64>(b)
-  if (calmLanes32(x)) {
-    v128.store(dst, f64x2.promote_low_f32x4(x))
+  const x = load<f32>(b)
+  const y = load<f32>(b, 4)
+  if (calm32(x) && calm32(y)) {
+    store<f64>(dst, <f64>x)
+    store<f64>(dst, <f64>y, 8)
     return
   }
   sseBegin()
@@ -80,10 +82,12 @@ export function sse_cvtps2pd(dst: usize, b: usize): void {
 
 /** The upper half of dst becomes zero. */
 export function sse_cvtpd2ps(dst: usize, b: usize): void {
-  const narrowed = f32x4.demote_f64x2_zero(v128.load(b))
-  // lanes 2 and 3 are zero: fill them with something tame
-  if (quiet() && inner32(v128.or(narrowed, i64x2(0, 0x3f80_0000_3f80_0000)))) {
-    v128.store(dst, narrowed)
+  const x = <f32>load<f64>(b)
+  const y = <f32>load<f64>(b, 8)
+  if (quiet() && calmProduct32(1, 1, x) && calmProduct32(1, 1, y)) {
+    store<f32>(dst, x)
+    store<f32>(dst, y, 4)
+    store<u64>(dst, 0, 8)
     return
   }
   sseBegin()

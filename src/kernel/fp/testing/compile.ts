@@ -63,7 +63,7 @@ export async function compileKernel(entry: string, optimise = true): Promise<Com
         throw new Error('kernel abort')
       },
     },
-    host: { now: () => performance.now() * 1e6, kick: () => {} },
+    host: { now: () => performance.now() * 1e6, kick: () => {}, wait: () => {} },
   })
   return { memory, exports: instance.exports as unknown as CompiledKernel['exports'] }
 }
