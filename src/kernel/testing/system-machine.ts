@@ -123,7 +123,9 @@ export interface Fault {
 export async function compileSystem(): Promise<WebAssembly.Module> {
   const hash = createHash('sha256')
   for (const folder of ['src/abi', 'src/kernel', 'src/kernel/irqchip', 'src/kernel/fp']) {
-    const names = (await readdir(ROOT + folder)).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+    const names = (await readdir(ROOT + folder)).filter(
+      (name) => name.endsWith('.ts') && !name.endsWith('.test.ts'),
+    )
     for (const name of names.toSorted()) hash.update(name).update(await readFile(`${ROOT}${folder}/${name}`))
   }
   const cached = `${ROOT}.cache/kernel-tests/system-${hash.digest('hex').slice(0, 16)}.wasm`
@@ -146,7 +148,11 @@ export const SEG_FLAT_DATA = 0x00cf_9300_0000_ffffn
 export function descriptor(base: number, limit: number, attr: number): bigint {
   const low = BigInt((limit & 0xffff) | ((base & 0xffff) << 16)) & 0xffff_ffffn
   const high =
-    ((base >>> 16) & 0xff) | ((attr & 0xff) << 8) | (limit & 0xf_0000) | ((attr & 0xf00) << 12) | (base & 0xff00_0000)
+    ((base >>> 16) & 0xff) |
+    ((attr & 0xff) << 8) |
+    (limit & 0xf_0000) |
+    ((attr & 0xf00) << 12) |
+    (base & 0xff00_0000)
   return (BigInt(high >>> 0) << 32n) | (low & 0xffff_ffffn)
 }
 
@@ -158,7 +164,11 @@ export function gate(selector: number, offset: number, access: number, count = 0
 }
 
 export class SystemMachine {
-  readonly memory = new WebAssembly.Memory({ initial: MEMORY_MIN_PAGES, maximum: MEMORY_MAX_PAGES, shared: true })
+  readonly memory = new WebAssembly.Memory({
+    initial: MEMORY_MIN_PAGES,
+    maximum: MEMORY_MAX_PAGES,
+    shared: true,
+  })
   readonly k: Kernel
   readonly view: DataView
   readonly cpu = CPUS
@@ -177,11 +187,15 @@ export class SystemMachine {
           throw new Error('kernel.wasm aborted')
         },
       },
-      host: { now: () => this.now, kick: () => undefined },
+      host: { now: () => this.now, kick: () => undefined, wait: () => undefined },
     })
     this.k = instance.exports as unknown as Kernel
     this.#layOut()
-    writeCpuModel(this.memory.buffer, this.cpu, cpuModel, { index: 0, count: 1, seed: new Uint8Array(32).fill(7) })
+    writeCpuModel(this.memory.buffer, this.cpu, cpuModel, {
+      index: 0,
+      count: 1,
+      seed: new Uint8Array(32).fill(7),
+    })
     this.k.bind(VM, this.cpu)
     this.k.cpu_reset()
   }
@@ -199,7 +213,10 @@ export class SystemMachine {
     u32(VM + abi.VM_MAXPHYADDR, 40)
     u32(VM + abi.VM_TSC_KHZ, 1_000_000)
     for (let gfn = 0; gfn < RAM_PAGES; gfn++) {
-      this.setFrame(gfn, gfn < PRESENT_PAGES ? abi.FRAME_PRESENT | abi.FRAME_RAM | (RAM / 4096 + gfn) : abi.FRAME_RAM)
+      this.setFrame(
+        gfn,
+        gfn < PRESENT_PAGES ? abi.FRAME_PRESENT | abi.FRAME_RAM | (RAM / 4096 + gfn) : abi.FRAME_RAM,
+      )
     }
     u32(this.cpu + abi.CPU_VM, VM)
     u32(this.cpu + abi.CPU_TLB_BANKS, this.cpu + abi.CPU_SIZE)
