@@ -59,7 +59,10 @@ export function createEngine(
   const abort = (): never => {
     throw new EngineError('kernel.wasm aborted')
   }
-  const kernelInstance = new WebAssembly.Instance(kernel, { env: { memory, abort }, host: { now, kick } })
+  const words = new Int32Array(memory.buffer)
+  const wait = (address: number, expected: number, timeoutMs: number): void =>
+    void Atomics.wait(words, address >> 2, expected | 0, timeoutMs)
+  const kernelInstance = new WebAssembly.Instance(kernel, { env: { memory, abort }, host: { now, kick, wait } })
   const interpInstance = new WebAssembly.Instance(interp, { env: { memory }, kernel: kernelInstance.exports })
   const { bind, code_cache_init } = kernelInstance.exports as unknown as KernelExports
   const { run } = interpInstance.exports as unknown as InterpExports

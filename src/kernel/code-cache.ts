@@ -57,7 +57,7 @@ import { RECF_END, REC_FLAGS, REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts
 import { decode_one } from './decoder.ts'
 import { leave_guest, reenter_guest } from './exit.ts'
 import { frame_slot } from './frames.ts'
-import { cpu, cpu_at, cpu_request, lock, unlock, vm } from './state.ts'
+import { cpu, cpu_at, cpu_request, lock, unlock, vm, wait32 } from './state.ts'
 import { tlb_protect } from './tlb.ts'
 
 // The numbers of src/isa/handlers.ts
@@ -264,7 +264,7 @@ function watch(gfn: u32): bool {
     let looks: u32 = 0
     while (atomic.load<u32>(target + CPU_IN_GUEST) != 0 && (atomic.load<u32>(target + CPU_REQ) & REQ_TLB) != 0) {
       // Its thread may not even be running: give the processor away after a while.
-      if (++looks > 200) atomic.wait<u32>(cpu + CPU_RMW_ADDR, load<u32>(cpu, CPU_RMW_ADDR), 20_000)
+      if (++looks > 200) wait32(cpu + CPU_RMW_ADDR, load<u32>(cpu, CPU_RMW_ADDR), 20_000)
     }
   }
   if (waited) reenter_guest()

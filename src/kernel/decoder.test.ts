@@ -68,7 +68,7 @@ beforeAll(async () => {
   const source = (await compile()) as Uint8Array<ArrayBuffer>
   const { instance } = await WebAssembly.instantiate(source, {
     env: { memory, abort: () => {} },
-    host: { now: () => 0, kick: () => {} },
+    host: { now: () => 0, kick: () => {}, wait: () => {} },
   })
   kernel = instance.exports as unknown as Exports
   bytes = new Uint8Array(memory.buffer)

@@ -56,7 +56,7 @@ import {
   VM_HUB_KICK,
   VM_LOG_COUNT,
 } from '../abi/layout.ts'
-import { cpu, host_kick, lock, unlock, vm } from './state.ts'
+import { cpu, host_kick, lock, unlock, vm, wait32 } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
 
 const STATE_IDLE: u32 = 0
@@ -64,7 +64,9 @@ const STATE_ASKED: u32 = 1
 const STATE_ANSWERED: u32 = 2
 
 /** How long a wait lasts before REQ_STOP is looked at again. */
-const SLICE_NS: i64 = 20_000_000
+const SLICE_NS: f64 = 20_000_000
+/** How long a traced vCPU waits before it looks at the log ring again. */
+const TRACE_WAIT_NS: f64 = 50_000
 /** Looks at the answer before sleeping: a hub that is awake on another core answers in 1-3 us, a wake-up costs 5-10. */
 const SPIN_LOOKS: u32 = 200
 
@@ -118,12 +120,13 @@ export function exit_sync(kind: u32, address: u64, bytes: u32, data: u64, count:
   while (state != STATE_ANSWERED) {
     if (looks > 0) looks--
     else if (atomic.load<u32>(cpu + CPU_REQ) & REQ_STOP) break
-    else atomic.wait<u32>(exit + EXIT_STATE, STATE_ASKED, SLICE_NS)
+    else wait32(exit + EXIT_STATE, STATE_ASKED, SLICE_NS)
     state = atomic.load<u32>(exit + EXIT_STATE)
   }
   atomic.store<u32>(exit + EXIT_STATE, STATE_IDLE)
   reenter_guest()
   const answer = state == STATE_ANSWERED ? load<u64>(exit, EXIT_DATA) : ~(<u64>0)
+  if (load<u32>(cpu, CPU_TRACE)) trace_room()
   if (load<u32>(cpu, CPU_TRACE) & TRACE_EXIT) log_write(LOG_EXIT, address | (<u64>kind << 56), answer)
   return answer
 }
@@ -141,6 +144,7 @@ export function exit_posted(kind: u32, address: u64, bytes: u32, data: u64): voi
   atomic.store<u32>(ring + POSTED_TAIL, tail + 1)
   count_exit(EXIT_KIND_POSTED)
   hub_ring()
+  if (load<u32>(cpu, CPU_TRACE)) trace_room()
   if (load<u32>(cpu, CPU_TRACE) & TRACE_EXIT) log_write(LOG_EXIT, address | (<u64>EXIT_KIND_POSTED << 56), data)
 }
 
@@ -156,10 +160,28 @@ function posted_room(ring: usize, tail: u32): bool {
       room = false
       break
     }
-    atomic.wait<u32>(ring + POSTED_HEAD, head, SLICE_NS)
+    wait32(ring + POSTED_HEAD, head, SLICE_NS)
   }
   reenter_guest()
   return room
+}
+
+/**
+ * Waits until the log ring is half empty, so that a trace has no gaps. Only where no address of guest memory is held:
+ * TLB entries may be dropped meanwhile.
+ */
+export function trace_room(): void {
+  let head = atomic.load<u32>(vm + VM_LOG_HEAD)
+  if (atomic.load<u32>(vm + VM_LOG_TAIL) - head < <u32>VM_LOG_COUNT / 2) return
+  leave_guest()
+  while (atomic.load<u32>(vm + VM_LOG_TAIL) - head >= <u32>VM_LOG_COUNT / 2) {
+    if (atomic.load<u32>(cpu + CPU_REQ) & REQ_STOP) break
+    hub_ring()
+    // Nobody notifies this word: the hub's turn is some microseconds, and a trace is slow anyway.
+    wait32(vm + VM_LOG_HEAD, head, TRACE_WAIT_NS)
+    head = atomic.load<u32>(vm + VM_LOG_HEAD)
+  }
+  reenter_guest()
 }
 
 /** Appends to the log ring; a full ring loses the entry and counts it. Any thread. */

@@ -2,7 +2,7 @@
  * RDMSR and WRMSR (SDM Vol. 4). Unknown MSRs and reserved bits raise #GP(0); with VM_IGNORE_MSRS unknown ones read 0 and
  * swallow writes. Owned elsewhere: APIC and TSC deadline (irqchip/msr.ts), KVM's own (pv.ts), the TSC (clock.ts).
  */
-import { LOG_UNKNOWN_MSR } from '../abi/exits.ts'
+import { LOG_MSR, LOG_UNKNOWN_MSR } from '../abi/exits.ts'
 import { FEATURE_FSGSBASE, FEATURE_LM, FEATURE_NX, FEATURE_RDPID, FEATURE_RDTSCP, FEATURE_SYSCALL, FEATURE_XSAVES } from '../abi/features.ts'
 import {
   CPU_CR0,
@@ -323,7 +323,7 @@ function report_unknown(index: u32, value: u64, write: bool): void {
 }
 
 function trace(index: u32, value: u64, write: bool): void {
-  if (load<u32>(cpu, CPU_TRACE) & TRACE_MSR) log_write(LOG_UNKNOWN_MSR, <u64>index | (<u64>(write ? 1 : 0) << 32), value)
+  if (load<u32>(cpu, CPU_TRACE) & TRACE_MSR) log_write(LOG_MSR, <u64>index | (<u64>(write ? 1 : 0) << 32), value)
 }
 
 export function sys_rdmsr(): void {

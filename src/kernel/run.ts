@@ -10,7 +10,7 @@
  * cuts) are decoded each time into a private record; a budget of 0 brings the loop back here after it.
  */
 import { CACHE_STEP } from '../abi/code-cache.ts'
-import { EXIT_KIND_HALT } from '../abi/exits.ts'
+import { EXIT_KIND_HALT, LOG_INSN } from '../abi/exits.ts'
 import {
   CPU_BUDGET,
   CPU_CODE_CACHE,
@@ -36,6 +36,7 @@ import {
   CPU_SEG_STRIDE,
   CPU_SINGLE,
   CPU_SIPI_VECTOR,
+  CPU_TRACE,
   CPU_TRACE_RING,
   CPU_TRACE_RING_COUNT,
   EXITREASON_NONE,
@@ -48,6 +49,7 @@ import {
   MODE_FLAT,
   REQ_CLOCK,
   REQ_CODE,
+  REQ_DEBUG,
   REQ_INIT,
   REQ_NMI,
   REQ_PAUSE,
@@ -60,6 +62,7 @@ import {
   RUN_WAIT_SIPI,
   SEG_CS,
   SEG_LIMIT,
+  TRACE_INSN,
 } from '../abi/layout.ts'
 import { RECF_END, REC_FLAGS, REC_IMM, REC_SIZE } from '../abi/record.ts'
 import { EFLAGS_IF } from './arch.ts'
@@ -73,15 +76,15 @@ import {
   code_sync,
   DECODE_AGAIN,
 } from './code-cache.ts'
-import { debug_after, debug_before } from './debug.ts'
+import { debug_after, debug_before, update_single } from './debug.ts'
 import { decode_one } from './decoder.ts'
-import { count_exit, leave_guest, reenter_guest } from './exit.ts'
+import { count_exit, leave_guest, log_write, reenter_guest, trace_room } from './exit.ts'
 import { deliver_fault, deliver_interrupt, deliver_nmi } from './interrupt.ts'
 import { irq_ack, irq_pending } from './irqchip/irq.ts'
 import { next_deadline, timers_run } from './irqchip/timers.ts'
 import { mmu_exec_page } from './mmu.ts'
 import { cpu_init, cpu_sipi } from './reset.ts'
-import { cpu, fault_pending, raise_error, VECTOR_GP } from './state.ts'
+import { cpu, fault_pending, raise_error, VECTOR_GP, wait32 } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
 
 /** Instructions between two looks at the clock: 0.05-0.2 ms, a host_now() each. */
@@ -209,6 +212,7 @@ function locate(alone: bool): usize {
     const gpa = load<u64>(cpu, CPU_CODE_GPA) | off
     const mode = load<u32>(cpu, CPU_MODE)
     trace_ring(rip, (gpa << 8) | mode)
+    if (load<u32>(cpu, CPU_TRACE) & TRACE_INSN) log_write(LOG_INSN, (gpa << 8) | mode, 0)
     // A page that the limit cuts is not cached: blocks know nothing of limits.
     if (alone || limit - rip < <u64>(0xfff - off)) return step(lin, host, off, limit - rip + 1)
     let rec = code_find(gpa, mode)
@@ -261,7 +265,7 @@ function sleep(): void {
   const pending = atomic.load<u32>(cpu + CPU_REQ)
   if (left > 0 && (pending & ~(<u32>REQ_NMI)) == 0) {
     leave_guest()
-    atomic.wait<u32>(cpu + CPU_REQ, pending, left < 1e15 ? <i64>left : -1)
+    wait32(cpu + CPU_REQ, pending, left < 1e15 ? left : Infinity)
     reenter_guest()
   }
   const now = clock_ns()
@@ -276,6 +280,7 @@ function serve_requests(): bool {
   if (taken & REQ_CODE) code_drop_pending()
   if (taken & REQ_INIT) cpu_init()
   if (taken & REQ_SIPI && load<u32>(cpu, CPU_RUNSTATE) == RUN_WAIT_SIPI) cpu_sipi(load<u32>(cpu, CPU_SIPI_VECTOR))
+  if (taken & REQ_DEBUG) update_single()
   if (taken & REQ_CLOCK) timers_run(clock_ns())
   if (taken & REQ_STOP) {
     exit(EXITREASON_STOP)
@@ -308,6 +313,7 @@ export function enter(): usize {
   let traps = stepping && !fault_pending()
   stepping = false
   while (true) {
+    if (load<u32>(cpu, CPU_TRACE)) trace_room()
     if (fault_pending()) {
       deliver_fault()
       traps = false

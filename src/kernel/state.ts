@@ -36,6 +36,21 @@ export declare function host_now(): f64
 @external('host', 'kick')
 export declare function host_kick(): void
 
+/**
+ * Atomics.wait on the word at address while it reads expected, for timeoutMs at most (Infinity = for ever). Not
+ * memory.atomic.wait32: Liftoff of V8 11.3 (Node 20) loses locals across it and the caller spins on a wrong address.
+ */
+// @ts-ignore: AssemblyScript decorator
+@external('host', 'wait')
+export declare function host_wait(address: u32, expected: u32, timeoutMs: f64): void
+
+/** Sleeps while the word reads expected, ns at most. vCPU workers only: the hub's thread may not block. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+export function wait32(address: usize, expected: u32, ns: f64): void {
+  host_wait(<u32>address, expected, ns / 1e6)
+}
+
 /** Address of this vCPU's CPU struct; 0 in the hub's instance. */
 export let cpu: usize = 0
 /** Address of the VM struct. */

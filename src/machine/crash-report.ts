@@ -1,7 +1,7 @@
 /** Registers, control state and the last blocks of a vCPU as text, for a triple fault or a bug of ours. */
 import * as abi from '#abi/layout.ts'
-import { Decoder } from '#isa/decode.ts'
-import { printInstruction } from '#isa/printer.ts'
+import { LONGEST_INSTRUCTION, disassemble } from './disassemble.ts'
+import type { GuestBytes } from './disassemble.ts'
 
 const GPR_NAMES = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15']
 const SEG_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr', 'gdtr', 'idtr']
@@ -11,11 +11,7 @@ const TRACE_ENTRIES_AT = 16
 
 const hex = (value: bigint | number, digits: number): string => value.toString(16).padStart(digits, '0')
 
-/** What stands in guest memory at a gpa, or undefined outside RAM. */
-export type GuestBytes = (gpa: number, lengthBytes: number) => Uint8Array | undefined
-
 const INSTRUCTIONS_PER_BLOCK = 4
-const LONGEST_INSTRUCTION = 15
 
 export function describeCrash(buffer: ArrayBufferLike, cpus: readonly number[], vcpu: number, readGuest?: GuestBytes): string {
   const cpu = cpus[vcpu]
@@ -42,11 +38,10 @@ export function describeCrash(buffer: ArrayBufferLike, cpus: readonly number[], 
   return lines.join('\n')
 }
 
-/** Ring entry: u64 RIP, u64 guest-physical page and offset | mode << 56 … see kernel/run.ts: gpa << 8 | mode. */
+/** Ring entry: u64 RIP, u64 gpa << 8 | mode (kernel/run.ts). */
 function lastBlocks(view: DataView, cpu: number, readGuest: GuestBytes | undefined): string[] {
   const ring = cpu + abi.CPU_TRACE_RING
   const next = view.getUint32(ring, true) % abi.CPU_TRACE_RING_COUNT
-  const decoder = new Decoder()
   const lines: string[] = []
   for (let back = LAST_BLOCKS; back > 0; back--) {
     const index = (next + abi.CPU_TRACE_RING_COUNT - back) % abi.CPU_TRACE_RING_COUNT
@@ -56,24 +51,10 @@ function lastBlocks(view: DataView, cpu: number, readGuest: GuestBytes | undefin
     if (where === 0n) continue
     const mode = Number(where & 0xffn)
     const bytes = readGuest?.(Number(where >> 8n), INSTRUCTIONS_PER_BLOCK * LONGEST_INSTRUCTION)
-    lines.push(bytes === undefined ? `  ${hex(rip, 16)}` : disassemble(decoder, bytes, mode, rip))
+    if (bytes === undefined) lines.push(`  ${hex(rip, 16)}`)
+    else
+      for (const line of disassemble(bytes, mode, rip, INSTRUCTIONS_PER_BLOCK))
+        lines.push(`  ${hex(line.rip, 16)}  ${line.text}`)
   }
   return lines.length === 0 ? [] : ['last blocks, oldest first:', ...lines]
-}
-
-const MODE_BITS = [16, 32, 64] as const
-
-function disassemble(decoder: Decoder, bytes: Uint8Array, mode: number, rip: bigint): string {
-  const bits = MODE_BITS[mode & abi.MODE_CS_MASK] ?? 16
-  const real = (mode & abi.MODE_PE) === 0 || (mode & abi.MODE_VM86) !== 0
-  const lines: string[] = []
-  for (let at = 0, left = INSTRUCTIONS_PER_BLOCK; left > 0 && at < bytes.length; left--) {
-    const address = rip + BigInt(at)
-    const instruction = decoder.decode(bytes.subarray(at), { bits, real }, address)
-    const text = typeof instruction === 'string' ? `(${instruction})` : printInstruction(instruction)
-    lines.push(`  ${hex(address, 16)}  ${text}`)
-    if (typeof instruction === 'string' || instruction.row.ends) break
-    at += instruction.length
-  }
-  return lines.join('\n')
 }

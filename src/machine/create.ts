@@ -8,6 +8,7 @@ import type { BlockBackend } from '#devices/virtio-blk.ts'
 import { ABOVE_4G, ramLayout } from '#firmware/memory-map.ts'
 import { createHub } from '#hub/hub.ts'
 import type { MachineEvent } from '#hub/ports.ts'
+import { createWaiter } from '#hub/waiter.ts'
 import { GuestRam } from '#memory/guest-memory.ts'
 import { ConfigError, resolveConfig } from './config.ts'
 import type { MachineOptions, ResolvedConfig } from './config.ts'
@@ -22,6 +23,7 @@ import type { KernelInstance } from './kernel-instance.ts'
 import { Machine } from './machine.ts'
 import type { MachineEvents } from './machine.ts'
 import { addPcDevices } from './pc.ts'
+import { setTrace } from './trace.ts'
 import { layOutVm } from './vm-memory.ts'
 
 /** How long a worker may take to compile the engine and answer. */
@@ -57,6 +59,7 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     irqchip: kernel.irqchip,
     clock: host.clock,
     arena,
+    waiter: createWaiter(new Int32Array(memory.buffer), (vm + abi.VM_HUB_DOORBELL) >> 2, host.wakeByMessage),
     log: { write: (level, text) => events.emit('log', { level, text }) },
     emit: (event) => handle(event),
   })
@@ -182,12 +185,7 @@ function setOptions(buffer: ArrayBufferLike, vm: number, cpus: readonly number[]
   const { trace } = options
   view.setUint32(vm + abi.VM_LOG_UNKNOWN, trace?.msrs === true ? 1 : 0, true)
   view.setUint32(vm + abi.VM_IGNORE_MSRS, options.ignoreUnknownMsrs === true ? 1 : 0, true)
-  const bits =
-    (trace?.instructions === true ? abi.TRACE_INSN : 0) |
-    (trace?.interrupts === true ? abi.TRACE_INT : 0) |
-    (trace?.exits === true ? abi.TRACE_EXIT : 0) |
-    (trace?.msrs === true ? abi.TRACE_MSR : 0)
-  for (const cpu of cpus) view.setUint32(cpu + abi.CPU_TRACE, bits, true)
+  if (trace !== undefined) setTrace(buffer, cpus, trace)
 }
 
 function startThreads(

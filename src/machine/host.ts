@@ -28,6 +28,8 @@ export interface MachineHost {
   readonly clock: HostClock
   /** Cores that vCPUs can use. */
   readonly cores: number
+  /** vCPU workers wake the hub by a message because Atomics.waitAsync does not wake this host's event loop. */
+  readonly wakeByMessage: boolean
   loadEngine(): Promise<EngineModules>
   spawnVcpu(name: string): VcpuThread
   randomBytes(count: number): Uint8Array

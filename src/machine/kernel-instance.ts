@@ -40,7 +40,7 @@ export async function instantiateKernel(
         throw new Error('kernel.wasm aborted in the hub')
       },
     },
-    host: { now: () => clock.nowNs(), kick: () => undefined },
+    host: { now: () => clock.nowNs(), kick: () => undefined, wait: () => undefined },
   })
   const kernel = instance.exports as unknown as KernelExports
   kernel.bind(vm, 0)

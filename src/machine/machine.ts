@@ -11,10 +11,12 @@ import type { Hub } from '#hub/hub.ts'
 import type { LogLevel, MachineEvent } from '#hub/ports.ts'
 import type { ConsoleStream } from './console-stream.ts'
 import { describeCrash } from './crash-report.ts'
-import type { GuestBytes } from './crash-report.ts'
+import type { GuestBytes } from './disassemble.ts'
 import { Emitter } from './emitter.ts'
 import type { MachineHost, VcpuThread } from './host.ts'
 import { Shell } from './shell.ts'
+import type { TraceOptions } from './config.ts'
+import { formatTrace, setTrace } from './trace.ts'
 import { readStats } from './stats.ts'
 import type { MachineStats } from './stats.ts'
 import type { GuestTime } from './guest-time.ts'
@@ -34,6 +36,8 @@ export type MachineEvents = {
   readonly log: { readonly level: LogLevel; readonly text: string }
   /** Something failed that the user should see. */
   readonly error: { readonly message: string }
+  /** A line of a trace (MachineOptions.trace, Machine.trace). */
+  readonly trace: { readonly text: string }
   /** The guest asked for a reset, or it was reset. */
   readonly reset: { readonly by: string }
   readonly 'guest-panicked': { readonly bits: number }
@@ -85,6 +89,10 @@ export class Machine {
     this.serial = parts.serial
     this.channels = parts.channels
     this.shell = new Shell(parts.console)
+    parts.hub.onTrace = (entry) => {
+      const text = formatTrace(entry, parts.readGuest)
+      if (text !== undefined) parts.events.emit('trace', { text })
+    }
     parts.threads.forEach((thread, vcpu) => {
       thread.onMessage((message) => this.#onMessage(message))
       thread.onFailure((error) => this.#crash(`the worker of vCPU ${vcpu} died: ${error.message}`))
@@ -168,6 +176,11 @@ export class Machine {
   /** Sends the terminal's size to the guest (virtio console). */
   resizeConsole(columns: number, rows: number): void {
     this.#parts.resizeConsole(columns, rows)
+  }
+
+  /** Chooses what is traced from now on; lines come as 'trace' events. */
+  trace(options: TraceOptions): void {
+    setTrace(this.#parts.memory.buffer, this.#parts.cpus, options)
   }
 
   stats(): MachineStats {

@@ -38,6 +38,7 @@ export function createBrowserHost(options: BrowserHostOptions = {}): MachineHost
   return {
     clock,
     cores: navigator.hardwareConcurrency,
+    wakeByMessage: false,
     loadEngine: () => loadEngine(wasmUrl),
     spawnVcpu: (name) => new BrowserVcpuThread(name),
     randomBytes: (count) => {

@@ -35,6 +35,7 @@ export function createNodeHost(options: NodeHostOptions): MachineHost {
   return {
     clock,
     cores: availableParallelism(),
+    wakeByMessage: true,
     loadEngine: () => loadEngine(wasmFolder),
     spawnVcpu: (name) => new NodeVcpuThread(workerFile, name),
     randomBytes: (count) => Uint8Array.from(randomBytes(count)),

@@ -184,7 +184,7 @@ export class TestMachine {
           throw new Error('abort')
         },
       },
-      host: { now: () => this.now, kick: () => void this.kicks++ },
+      host: { now: () => this.now, kick: () => void this.kicks++, wait: () => undefined },
     })
     const chips = instance.exports as unknown as Chips
     chips.bind(VM, cpu)

@@ -42,7 +42,7 @@ const { workerData, parentPort } = require('node:worker_threads')
 const { module, memory, vm, cpu, req, rounds } = workerData
 const i32 = new Int32Array(memory.buffer)
 const now = () => performance.now() * 1e6 + performance.timeOrigin * 1e6
-const k = new WebAssembly.Instance(module, { env: { memory, abort() {} }, host: { now, kick() {} } }).exports
+const k = new WebAssembly.Instance(module, { env: { memory, abort() {} }, host: { now, kick() {}, wait: (a, e, ms) => void Atomics.wait(new Int32Array(memory.buffer), a >> 2, e | 0, ms) } }).exports
 k.bind(vm, cpu)
 parentPort.postMessage('ready')
 let taken = 0
@@ -111,7 +111,7 @@ describe('IPI', () => {
 const EXITER = `
 const { workerData, parentPort } = require('node:worker_threads')
 const { module, memory, vm, cpu, rounds } = workerData
-const k = new WebAssembly.Instance(module, { env: { memory, abort() {} }, host: { now: () => performance.now() * 1e6, kick() {} } }).exports
+const k = new WebAssembly.Instance(module, { env: { memory, abort() {} }, host: { now: () => performance.now() * 1e6, kick() {}, wait: (a, e, ms) => void Atomics.wait(new Int32Array(memory.buffer), a >> 2, e | 0, ms) } }).exports
 k.bind(vm, cpu)
 parentPort.postMessage('ready')
 let sum = 0
