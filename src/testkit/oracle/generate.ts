@@ -227,6 +227,8 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
     set(0, BigInt.asUintN(64, BigInt(random.below(40) - 20)))
     set(2, BigInt.asUintN(64, BigInt(random.below(40) - 20)))
   } else if (/^maskmov/.test(name)) c.setGpr(7, target)
+  // bit 17 exists on AMD only
+  else if (name === 'ldmxcsr') c.poke(target, BigInt(random.bits() & (random.chance(0.8) ? 0xffff : 0x1_ffff)), 4)
   else if (name === 'xlatb' || name === 'xlat') c.setGpr(3, inWindow() - 64n)
   if (/^pcmp[ei]str/.test(name)) similarStrings(c, made, memory, target)
 }

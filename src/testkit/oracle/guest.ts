@@ -99,7 +99,7 @@ export class Guest {
     this.#frames = (frameMap + GFN_COUNT * 4 + 0xfff) & ~0xfff
     const kernel = new WebAssembly.Instance(kernelModule, {
       env: { memory, abort: () => { throw new Error('kernel.wasm aborted') } },
-      host: { now: () => this.#now(), kick: () => undefined },
+      host: { now: () => this.#now(), kick: () => undefined, wait: () => undefined },
     }) // prettier-ignore
     this.#kernel = kernel.exports as unknown as KernelExports
     const interp = new WebAssembly.Instance(interpModule, { env: { memory }, kernel: kernel.exports })

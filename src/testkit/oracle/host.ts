@@ -15,7 +15,7 @@ export function buildOracle(): string | undefined {
   if (existsSync(binary) && statSync(binary).mtimeMs > statSync(SOURCE).mtimeMs) return binary
   mkdirSync(CACHE, { recursive: true })
   try {
-    execFileSync('gcc', ['-O1', '-fno-stack-protector', '-fcf-protection=none', '-o', binary, SOURCE], { stdio: 'pipe' })
+    execFileSync('gcc', ['-O1', '-fno-stack-protector', '-mno-red-zone', '-fcf-protection=none', '-o', binary, SOURCE], { stdio: 'pipe' })
   } catch {
     return undefined
   }

@@ -9,7 +9,7 @@
  *   0x20000000  data, 2 pages read-write; 0x20002000 is not mapped
  *   0x30000000  data, 1 page read-only
  *
- * Build: gcc -O1 -o oracle oracle.c (x86-64 Linux). Not for untrusted input.
+ * Build: gcc -O1 -mno-red-zone -fno-stack-protector -o oracle oracle.c (x86-64 Linux). Not for untrusted input.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -66,6 +66,8 @@ static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_R
                               REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
 static void enter(ucontext_t *uc) {
+  /* sigreturn keeps NT and ID as they are now: forget what the last case left */
+  __asm__ volatile("pushfq\n\tandq $~0x204000, (%%rsp)\n\tpopfq" ::: "memory", "cc");
   struct request *r = &requests[current];
   greg_t *g = uc->uc_mcontext.gregs;
   for (int i = 0; i < 16; i++) g[order[i]] = (greg_t)r->in.gpr[i];

@@ -120,7 +120,6 @@ function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, 
   return wrong === 0
 }
 
-await buildAll()
 const oracle = buildOracle()
 if (oracle === undefined) {
   console.error('the oracle needs an x86-64 Linux host with gcc')
@@ -129,5 +128,8 @@ if (oracle === undefined) {
   const chosen = options()
   const rows = subjects(hostFeatures()).filter((row) => chosen.rows.test(row.id))
   if (chosen.golden) writeGolden(oracle, rows)
-  else if (!compareAll(oracle, rows, chosen)) process.exitCode = 1
+  else {
+    await buildAll()
+    if (!compareAll(oracle, rows, chosen)) process.exitCode = 1
+  }
 }
