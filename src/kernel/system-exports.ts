@@ -4,6 +4,7 @@
  * Paths without `.ts`: asc takes it off in `import` only, and would compile a second copy of each module.
  */
 export { bind } from './state'
+export { code_store } from './code-cache'
 export {
   sys_clts, sys_invlpg, sys_invpcid, sys_lmsw, sys_mov_from_cr, sys_mov_from_dr, sys_mov_to_cr, sys_mov_to_dr, sys_smsw,
   sys_wbinvd, sys_xgetbv, sys_xsetbv,
