@@ -6,7 +6,8 @@ import type { KernelImport, WasmTy } from './kernel-imports.types.ts'
 
 const P: WasmTy = 'i32'
 const Q: WasmTy = 'i64'
-const fn = (params: readonly WasmTy[], result?: WasmTy): KernelImport => (result ? { params, result } : { params })
+const fn = (params: readonly WasmTy[], result?: WasmTy): KernelImport =>
+  result ? { params, result } : { params }
 const unary = fn([P, P]) // dst, b
 const unaryImm = fn([P, P, P]) // dst, b, imm
 const binary = fn([P, P, P]) // dst, a, b

@@ -46,7 +46,10 @@ describe('interpreter', () => {
         }
       }
     }
-    const results = runOnHost(oracle ?? '', cases.map((c) => c.request))
+    const results = runOnHost(
+      oracle ?? '',
+      cases.map((c) => c.request),
+    )
     const differences = cases.flatMap((c, i) => {
       const want = describeResult(c, results.subarray(i * RESULT_BYTES, (i + 1) * RESULT_BYTES))
       const got = describeResult(c, guest.run(c.request))

@@ -13,7 +13,6 @@ function fp(mnemonic: string, op: string, operands: readonly Operand[], more: Ro
 }
 
 const ARITH = ['fadd', 'fmul', 'fcom', 'fcomp', 'fsub', 'fsubr', 'fdiv', 'fdivr'] as const
-type Arith = (typeof ARITH)[number]
 const integerName = (name: string): string => `fi${name.slice(1)}`
 /** DC and DE exchange the roles of SUB and SUBR, DIV and DIVR in their register forms. */
 const REVERSED = ['fadd', 'fmul', 'fcom', 'fcomp', 'fsubr', 'fsub', 'fdivr', 'fdiv'] as const

@@ -12,11 +12,10 @@ function both<Name extends string>(
   access: 'r' | 'w' | 'rw',
   feature: FeatureName,
 ): Record<`${Name}_m` | `${Name}64_m`, RowSpec> {
-  const forms: Record<string, RowSpec> = {
+  return {
     [`${name}_m`]: vector(name, `NP W0 0F AE /${digit}`, [`${access}:m`], feature, { faults: ALIGNED_FAULTS }),
     [`${name}64_m`]: vector(`${name}64`, `NP REX.W 0F AE /${digit}`, [`${access}:m`], feature, { faults: ALIGNED_FAULTS, modes: 'long' }),
-  }
-  return forms as Record<`${Name}_m` | `${Name}64_m`, RowSpec>
+  } as Record<`${Name}_m` | `${Name}64_m`, RowSpec>
 }
 
 export const xsaveRows = defineRows({

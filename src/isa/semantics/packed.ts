@@ -5,7 +5,19 @@
 import type { Emit, Semantics, Val } from '../emit.ts'
 import { PACKED, mmxSource } from '../rows/packed.ts'
 import {
-  gateMmx, gateSse, i32, i64, lanes, low64, only32, read128, readMm, shuffle, splat64, v, writeMm,
+  gateMmx,
+  gateSse,
+  i32,
+  i64,
+  lanes,
+  low64,
+  only32,
+  read128,
+  readMm,
+  shuffle,
+  splat64,
+  v,
+  writeMm,
 } from './vector.ts'
 
 export type PackedOp = (e: Emit, a: Val, b: Val, bits: 64 | 128) => Val
@@ -14,7 +26,10 @@ type Shape = 'i8x16' | 'i16x8' | 'i32x4' | 'i64x2'
 const LANE_BITS = { i8x16: 8, i16x8: 16, i32x4: 32, i64x2: 64 } as const
 
 /** Lane-wise: one wasm operator. */
-const lane = (name: string): PackedOp => (e, a, b) => v(e, name, a, b)
+const lane =
+  (name: string): PackedOp =>
+  (e, a, b) =>
+    v(e, name, a, b)
 
 /** Byte numbers 0-31 of lanes of `size` bytes: lane n of a, or of b from 16 / size on. */
 const pick = (size: number, order: readonly number[]): number[] =>
@@ -45,8 +60,14 @@ function unpack(size: number, half: 'low' | 'high'): PackedOp {
 
 function horizontal(size: number, name: string): PackedOp {
   const n = 16 / size
-  const even = pick(size, Array.from({ length: n }, (_, k) => 2 * k))
-  const odd = pick(size, Array.from({ length: n }, (_, k) => 2 * k + 1))
+  const even = pick(
+    size,
+    Array.from({ length: n }, (_, k) => 2 * k),
+  )
+  const odd = pick(
+    size,
+    Array.from({ length: n }, (_, k) => 2 * k + 1),
+  )
   return (e, a, b, bits) => {
     const [x, y] = bits === 128 ? [a, b] : [join(e, a, b), undefined]
     return v(e, name, shuffle(e, x, y ?? x, even), shuffle(e, x, y ?? x, odd))
@@ -72,7 +93,12 @@ function shift(shape: Shape, kind: 'shl' | 'shr_u' | 'shr_s'): PackedOp {
 function mulHigh(sign: 's' | 'u'): PackedOp {
   const high = pick(2, [1, 3, 5, 7, 9, 11, 13, 15])
   return (e, a, b) =>
-    shuffle(e, v(e, `i32x4.extmul_low_i16x8_${sign}`, a, b), v(e, `i32x4.extmul_high_i16x8_${sign}`, a, b), high)
+    shuffle(
+      e,
+      v(e, `i32x4.extmul_low_i16x8_${sign}`, a, b),
+      v(e, `i32x4.extmul_high_i16x8_${sign}`, a, b),
+      high,
+    )
 }
 
 /** Products of the even dwords. */
@@ -84,7 +110,12 @@ function mulEven(sign: 's' | 'u'): PackedOp {
 /** Unsigned bytes of a times signed bytes of b; sums of neighbours saturate. */
 const mulAddBytes: PackedOp = (e, a, b) => {
   const eight = i32(e, 8)
-  const even = v(e, 'i16x8.mul', v(e, 'v128.and', a, lanes(e, 16, [0xff])), v(e, 'i16x8.shr_s', v(e, 'i16x8.shl', b, eight), eight))
+  const even = v(
+    e,
+    'i16x8.mul',
+    v(e, 'v128.and', a, lanes(e, 16, [0xff])),
+    v(e, 'i16x8.shr_s', v(e, 'i16x8.shl', b, eight), eight),
+  )
   const odd = v(e, 'i16x8.mul', v(e, 'i16x8.shr_u', a, eight), v(e, 'i16x8.shr_s', b, eight))
   return v(e, 'i16x8.add_sat_s', even, odd)
 }
@@ -108,7 +139,12 @@ const sumAbsoluteDifferences: PackedOp = (e, a, b) => {
   const difference = v(e, 'v128.or', v(e, 'i8x16.sub_sat_u', a, b), v(e, 'i8x16.sub_sat_u', b, a))
   const words = v(e, 'i16x8.extadd_pairwise_i8x16_u', difference)
   const dwords = e.let(v(e, 'i32x4.extadd_pairwise_i16x8_u', words))
-  return v(e, 'i64x2.add', v(e, 'v128.and', dwords, lanes(e, 64, [0xffff_ffff])), v(e, 'i64x2.shr_u', dwords, i32(e, 32)))
+  return v(
+    e,
+    'i64x2.add',
+    v(e, 'v128.and', dwords, lanes(e, 64, [0xffff_ffff])),
+    v(e, 'i64x2.shr_u', dwords, i32(e, 32)),
+  )
 }
 
 /** A set bit 7 of the selector gives zero; otherwise only the bits that number a byte of the register count. */
@@ -116,8 +152,12 @@ const shuffleBytes: PackedOp = (e, a, b, bits) =>
   v(e, 'i8x16.swizzle', a, v(e, 'v128.and', b, lanes(e, 8, [bits === 128 ? 0x8f : 0x87])))
 
 const minimumPosition: PackedOp = (e, _a, b) => {
-  const fold = (x: Val, order: readonly number[]): Val => e.let(v(e, 'i16x8.min_u', x, shuffle(e, x, x, pick(2, order))))
-  const least = fold(fold(fold(b, [4, 5, 6, 7, 0, 1, 2, 3]), [2, 3, 0, 1, 6, 7, 4, 5]), [1, 0, 3, 2, 5, 4, 7, 6])
+  const fold = (x: Val, order: readonly number[]): Val =>
+    e.let(v(e, 'i16x8.min_u', x, shuffle(e, x, x, pick(2, order))))
+  const least = fold(
+    fold(fold(b, [4, 5, 6, 7, 0, 1, 2, 3]), [2, 3, 0, 1, 6, 7, 4, 5]),
+    [1, 0, 3, 2, 5, 4, 7, 6],
+  )
   const where = e.ctz(e.op('i16x8.bitmask', 'i32', [v(e, 'i16x8.eq', b, least)]))
   return only32(e, e.or(e.op('i16x8.extract_lane_u', 'i32', [least], [0]), e.shl(where, i32(e, 16))))
 }

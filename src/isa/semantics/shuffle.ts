@@ -21,7 +21,12 @@ function fields16(e: Emit, imm: Val): Val {
 }
 
 function dwordSelector(e: Emit, imm: Val): Val {
-  return v(e, 'i32x4.add', v(e, 'i32x4.mul', fields32(e, imm), lanes(e, 32, [0x0404_0404])), lanes(e, 32, [0x0302_0100]))
+  return v(
+    e,
+    'i32x4.add',
+    v(e, 'i32x4.mul', fields32(e, imm), lanes(e, 32, [0x0404_0404])),
+    lanes(e, 32, [0x0302_0100]),
+  )
 }
 
 /** PSHUFD */
@@ -32,9 +37,13 @@ export function shuffleDwords(e: Emit, a: Val, imm: Val): Val {
 /** PSHUFLW, PSHUFHW, and PSHUFW of MMX (which is PSHUFLW's low half). */
 export function shuffleWords(e: Emit, a: Val, imm: Val, half: 'low' | 'high'): Val {
   const selected = v(e, 'i16x8.mul', fields16(e, imm), lanes(e, 16, [0x0202]))
-  const [moving, rest] = half === 'low' ? [[0x0100, 0], [0, ~0n]] : [[0, 0x0908], [~0n, 0]]
-  const base = lanes(e, 16, [moving[0], moving[0], moving[0], moving[0], moving[1], moving[1], moving[1], moving[1]] as number[])
-  const kept = lanes(e, 64, rest as (number | bigint)[])
+  const low = half === 'low'
+  const base = lanes(
+    e,
+    16,
+    low ? [0x0100, 0x0100, 0x0100, 0x0100, 0, 0, 0, 0] : [0, 0, 0, 0, 0x0908, 0x0908, 0x0908, 0x0908],
+  )
+  const kept = lanes(e, 64, low ? [0, ~0n] : [~0n, 0])
   return swizzle(e, a, v(e, 'v128.bitselect', vconst(e, IOTA), v(e, 'i16x8.add', selected, base), kept))
 }
 
@@ -79,8 +88,13 @@ const SHAPES = { 8: 'i8x16', 16: 'i16x8', 32: 'i32x4', 64: 'i64x2' } as const
 
 /** All-ones lanes where the bit of imm with the lane's number is set. */
 export function maskFromBits(e: Emit, bits: 16 | 32 | 64, imm: Val): Val {
-  const numbers = lanes(e, bits, Array.from({ length: 128 / bits }, (_, n) => 1 << n))
-  const splat = bits === 64 ? e.op('i64x2.splat', 'v128', [e.zext(imm, 'i64')]) : v(e, `${SHAPES[bits]}.splat`, imm)
+  const numbers = lanes(
+    e,
+    bits,
+    Array.from({ length: 128 / bits }, (_, n) => 1 << n),
+  )
+  const splat =
+    bits === 64 ? e.op('i64x2.splat', 'v128', [e.zext(imm, 'i64')]) : v(e, `${SHAPES[bits]}.splat`, imm)
   return v(e, `${SHAPES[bits]}.eq`, v(e, 'v128.and', splat, numbers), numbers)
 }
 
@@ -91,7 +105,11 @@ export function blend(e: Emit, a: Val, b: Val, mask: Val): Val {
 
 /** Lane `index` (i32, already in range) replaced; value is i32, or i64 for 64-bit lanes. */
 export function insertLane(e: Emit, bits: 8 | 16 | 32 | 64, a: Val, index: Val, value: Val): Val {
-  const numbers = lanes(e, bits, Array.from({ length: 128 / bits }, (_, n) => n))
+  const numbers = lanes(
+    e,
+    bits,
+    Array.from({ length: 128 / bits }, (_, n) => n),
+  )
   const where = bits === 64 ? e.zext(index, 'i64') : index
   const mask = v(e, `${SHAPES[bits]}.eq`, numbers, v(e, `${SHAPES[bits]}.splat`, where))
   return blend(e, a, v(e, `${SHAPES[bits]}.splat`, value), mask)

@@ -4,8 +4,21 @@ import type { Emit, Semantics, Val } from '../emit.ts'
 import type { sseRows } from '../rows/sse.ts'
 import { shuffleSingles } from './shuffle.ts'
 import {
-  callValue, checkAligned, enterMmx, gateMmx, gateSse, i32, imm, low32, only32, read128, shuffle, sourceAddress,
-  spill, write128, writeMm,
+  callValue,
+  checkAligned,
+  enterMmx,
+  gateMmx,
+  gateSse,
+  i32,
+  imm,
+  low32,
+  only32,
+  read128,
+  shuffle,
+  sourceAddress,
+  spill,
+  write128,
+  writeMm,
 } from './vector.ts'
 
 export const load128 =

@@ -3,14 +3,45 @@ import type { Emit, Semantics, Val } from '../emit.ts'
 import type { sse2Rows } from '../rows/sse2.ts'
 import { shiftLanes } from './packed.ts'
 import {
-  extractLane, insertLane, shiftBytesLeft, shiftBytesRight, shuffleDoubles, shuffleDwords, shuffleWords,
+  extractLane,
+  insertLane,
+  shiftBytesLeft,
+  shiftBytesRight,
+  shuffleDoubles,
+  shuffleDwords,
+  shuffleWords,
 } from './shuffle.ts'
 import {
-  compare, dwords, fromInteger, load128, loadHalf, mix, qwords, store128, storeAligned, storeHalf, toInteger, toMmx,
+  compare,
+  fromInteger,
+  load128,
+  loadHalf,
+  mix,
+  qwords,
+  store128,
+  storeAligned,
+  storeHalf,
+  toInteger,
+  toMmx,
 } from './sse.ts'
 import {
-  callValue, enterMmx, gateMmx, gateSse, i32, i64, imm, low32, low64, only32, only64, read128, shuffle, sourceAddress,
-  sourceAddress128, spill, writeMm,
+  callValue,
+  enterMmx,
+  gateMmx,
+  gateSse,
+  i32,
+  i64,
+  imm,
+  low32,
+  low64,
+  only32,
+  only64,
+  read128,
+  shuffle,
+  sourceAddress,
+  sourceAddress128,
+  spill,
+  writeMm,
 } from './vector.ts'
 
 /** xmm_r = kernel function of a 16-byte source; extra i32 arguments follow. */
@@ -76,7 +107,11 @@ export function maskedStore(e: Emit, bytes: 8 | 16): void {
   const size = e.addressBytes()
   const rdi = e.reg('rdi')
   const wide = e.eq(size, i32(e, 8))
-  const mask = e.select(wide, i64(e, ~0n), e.select(e.eq(size, i32(e, 4)), i64(e, 0xffff_ffff), i64(e, 0xffff)))
+  const mask = e.select(
+    wide,
+    i64(e, ~0n),
+    e.select(e.eq(size, i32(e, 4)), i64(e, 0xffff_ffff), i64(e, 0xffff)),
+  )
   const gva = callValue(e, 'seg_linear', [e.seg(), e.and(rdi, mask), i32(e, bytes | 0x100)])
   e.call('simd_masked_store', [gva, e.addressOf(0), e.addressOf(1), i32(e, bytes), e.seg()])
 }

@@ -5,9 +5,7 @@ import type { sse41Rows } from '../rows/sse41.ts'
 import { blend, extractLane, insertLane, maskFromBits } from './shuffle.ts'
 import { load128 } from './sse.ts'
 import { extract, insert } from './sse2.ts'
-import {
-  gateSse, i32, imm, read128, sourceAddress, sourceAddress128, v,
-} from './vector.ts'
+import { gateSse, i32, imm, read128, sourceAddress, sourceAddress128, v } from './vector.ts'
 
 /** Variable blends: the sign bits of the lanes of XMM0 choose. */
 const blendByXmm0 =

@@ -11,7 +11,8 @@ function compareStrings(e: Emit, explicit: boolean): Val {
   const args = [e.addressOf(0), b, imm(e, 2)]
   if (!explicit) return callValue(e, 'simd_pcmpistr', args)
   // lengths are signed: EAX and EDX, or RAX and RDX with REX.W
-  const length = (name: 'rax' | 'rdx'): Val => (e.width === 64 ? e.reg(name) : e.sext(e.reg(name, 'i32'), 'i64'))
+  const length = (name: 'rax' | 'rdx'): Val =>
+    e.width === 64 ? e.reg(name) : e.sext(e.reg(name, 'i32'), 'i64')
   return callValue(e, 'simd_pcmpestr', [...args, length('rax'), length('rdx')])
 }
 

@@ -59,7 +59,8 @@ export function writeMm(e: Emit, i: number, value: Val): void {
 
 /** A wasm v128 operator. */
 export const v = (e: Emit, name: string, ...args: readonly Val[]): Val => e.op(name, 'v128', args)
-export const shuffle = (e: Emit, a: Val, b: Val, lanes: readonly number[]): Val => e.op('i8x16.shuffle', 'v128', [a, b], lanes)
+export const shuffle = (e: Emit, a: Val, b: Val, lanes: readonly number[]): Val =>
+  e.op('i8x16.shuffle', 'v128', [a, b], lanes)
 
 /** v128 constant from 16 bytes, lowest first. */
 export const vconst = (e: Emit, bytes: readonly number[]): Val => e.op('v128.const', 'v128', [], bytes)
@@ -79,8 +80,10 @@ export const low64 = (e: Emit, vector: Val): Val => e.op('i64x2.extract_lane', '
 export const low32 = (e: Emit, vector: Val): Val => e.op('i32x4.extract_lane', 'i32', [vector], [0])
 export const splat64 = (e: Emit, value: Val): Val => e.op('i64x2.splat', 'v128', [value])
 /** Low lane set, the rest zero. */
-export const only64 = (e: Emit, value: Val): Val => e.op('i64x2.replace_lane', 'v128', [lanes(e, 64, [0]), value], [0])
-export const only32 = (e: Emit, value: Val): Val => e.op('i32x4.replace_lane', 'v128', [lanes(e, 64, [0]), value], [0])
+export const only64 = (e: Emit, value: Val): Val =>
+  e.op('i64x2.replace_lane', 'v128', [lanes(e, 64, [0]), value], [0])
+export const only32 = (e: Emit, value: Val): Val =>
+  e.op('i32x4.replace_lane', 'v128', [lanes(e, 64, [0]), value], [0])
 
 /** Immediate operand as i32. */
 export const imm = (e: Emit, i: number): Val => e.let(e.zext(e.read(i), 'i32'))

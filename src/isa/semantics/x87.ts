@@ -38,7 +38,8 @@ const stack =
   }
 
 /** A kernel function of constants only. */
-const plain = (name: string, ...values: readonly number[]): Op => stack((e) => e.call(name, number(e, values)))
+const plain = (name: string, ...values: readonly number[]): Op =>
+  stack((e) => e.call(name, number(e, values)))
 
 /** Arithmetic codes of x87_arith_*: bit 0 of the pairs SUB/SUBR and DIV/DIVR exchanges the operands. */
 const ARITH_CODE = { fadd: 0, fmul: 1, fsub: 4, fsubr: 5, fdiv: 6, fdivr: 7 } as const
@@ -63,18 +64,31 @@ function arithmetic(): Record<string, Op> {
     const integerName = `fi${name.slice(1)}`
     ops[`${name}_m32`] = fromMemory((e, x) => e.call('x87_arith_f32', [i32(e, code), x]))
     ops[`${name}_m64`] = fromMemory((e, x) => e.call('x87_arith_f64', [i32(e, code), x]))
-    ops[`${integerName}_m32int`] = fromMemory((e, x) => e.call('x87_arith_int', [i32(e, code), integer(e, x)]))
-    ops[`${integerName}_m16int`] = fromMemory((e, x) => e.call('x87_arith_int', [i32(e, code), integer(e, x)]))
-    ops[`${name}_st0_sti`] = stack((e, st) => e.call('x87_arith_st', [i32(e, code), i32(e, 0), st, i32(e, 0)]))
-    ops[`${name}_sti_st0`] = stack((e, st) => e.call('x87_arith_st', [i32(e, code), st, i32(e, 0), i32(e, 0)]))
-    ops[`${name}p_sti_st0`] = stack((e, st) => e.call('x87_arith_st', [i32(e, code), st, i32(e, 0), i32(e, 1)]))
+    ops[`${integerName}_m32int`] = fromMemory((e, x) =>
+      e.call('x87_arith_int', [i32(e, code), integer(e, x)]),
+    )
+    ops[`${integerName}_m16int`] = fromMemory((e, x) =>
+      e.call('x87_arith_int', [i32(e, code), integer(e, x)]),
+    )
+    ops[`${name}_st0_sti`] = stack((e, st) =>
+      e.call('x87_arith_st', [i32(e, code), i32(e, 0), st, i32(e, 0)]),
+    )
+    ops[`${name}_sti_st0`] = stack((e, st) =>
+      e.call('x87_arith_st', [i32(e, code), st, i32(e, 0), i32(e, 0)]),
+    )
+    ops[`${name}p_sti_st0`] = stack((e, st) =>
+      e.call('x87_arith_st', [i32(e, code), st, i32(e, 0), i32(e, 1)]),
+    )
   }
   return ops
 }
 
 function comparisons(): Record<string, Op> {
   const ops: Record<string, Op> = {}
-  for (const [name, pops] of [['fcom', 0], ['fcomp', 1]] as const) {
+  for (const [name, pops] of [
+    ['fcom', 0],
+    ['fcomp', 1],
+  ] as const) {
     const integerName = `fi${name.slice(1)}`
     const register: Op = stack((e, st) => e.call('x87_fcom_st', [st, i32(e, pops), i32(e, 0)]))
     ops[`${name}_st0_sti`] = register
@@ -90,12 +104,11 @@ function comparisons(): Record<string, Op> {
 }
 
 /** FCOMI family: -1 means that an unmasked exception leaves EFLAGS alone. */
-const compareToFlags =
-  (pop: 0 | 1, quiet: 0 | 1): Op =>
-    stack((e, st) => {
-      const result = e.let(callValue(e, 'x87_fcomi', [st, i32(e, pop), i32(e, quiet)]))
-      e.if_(e.ne(result, i32(e, -1)), () => setCompareFlags(e, result))
-    })
+const compareToFlags = (pop: 0 | 1, quiet: 0 | 1): Op =>
+  stack((e, st) => {
+    const result = e.let(callValue(e, 'x87_fcomi', [st, i32(e, pop), i32(e, quiet)]))
+    e.if_(e.ne(result, i32(e, -1)), () => setCompareFlags(e, result))
+  })
 
 const conditionalMove = (cc: 'b' | 'e' | 'be' | 'p' | 'ae' | 'ne' | 'a' | 'np'): Op =>
   stack((e, st) => e.call('x87_fcmov', [st, e.cond(cc)]))
@@ -155,8 +168,26 @@ const loadTenBytes =
 
 const CONSTANTS = ['fld1', 'fldl2t', 'fldl2e', 'fldpi', 'fldlg2', 'fldln2', 'fldz'] as const
 const UNARY = [
-  'ftst', 'fxam', 'fchs', 'fabs', 'f2xm1', 'fyl2x', 'fptan', 'fpatan', 'fxtract', 'fprem1', 'fdecstp', 'fincstp', 'fprem',
-  'fyl2xp1', 'fsqrt', 'fsincos', 'frndint', 'fscale', 'fsin', 'fcos',
+  'ftst',
+  'fxam',
+  'fchs',
+  'fabs',
+  'f2xm1',
+  'fyl2x',
+  'fptan',
+  'fpatan',
+  'fxtract',
+  'fprem1',
+  'fdecstp',
+  'fincstp',
+  'fprem',
+  'fyl2xp1',
+  'fsqrt',
+  'fsincos',
+  'frndint',
+  'fscale',
+  'fsin',
+  'fcos',
 ] as const
 
 const WAITING: Readonly<Record<string, Op>> = {
@@ -219,7 +250,10 @@ const WAITING: Readonly<Record<string, Op>> = {
   fisttp_m32: storeInteger(32, 1, 1),
   fisttp_m64: storeInteger(64, 1, 1),
   ...Object.fromEntries(
-    ['fxch_sti', 'fxch_sti_dd', 'fxch_sti_df'].map((id): [string, Op] => [id, stack((e, st) => e.call('x87_fxch', [st]))]),
+    ['fxch_sti', 'fxch_sti_dd', 'fxch_sti_df'].map((id): [string, Op] => [
+      id,
+      stack((e, st) => e.call('x87_fxch', [st])),
+    ]),
   ),
   ffree_sti: stack((e, st) => e.call('x87_ffree', [st, i32(e, 0)])),
   ffreep_sti: stack((e, st) => e.call('x87_ffree', [st, i32(e, 1)])),

@@ -51,7 +51,17 @@ const firstOf = (mask: number): number => 31 - Math.clz32(mask & -mask)
 
 function registerForm(random: Random, rmMask: number, high: boolean): Modrm {
   const rm = rmMask === 0xff ? random.below(high ? 16 : 8) : firstOf(rmMask)
-  return { mod: 3, rm, sib: -1, displacementBytes: 0, displacement: 0n, base: -1, index: -1, scale: 0, ripRelative: false }
+  return {
+    mod: 3,
+    rm,
+    sib: -1,
+    displacementBytes: 0,
+    displacement: 0n,
+    base: -1,
+    index: -1,
+    scale: 0,
+    ripRelative: false,
+  }
 }
 
 /** A memory operand at `target`; registers 0-15 (0-7 outside of 64-bit code). */
@@ -63,7 +73,8 @@ function memoryForm(random: Random, shape: Shape, target: bigint): Modrm {
   const kind = random.below(10)
   if (kind === 0 && reachable) {
     // absolute: in 64-bit code through a SIB byte without base and index
-    if (shape.bits === 64) return { ...none, mod: 0, rm: 4, sib: 0x25, displacementBytes: 4, displacement: signed, base: -1 }
+    if (shape.bits === 64)
+      return { ...none, mod: 0, rm: 4, sib: 0x25, displacementBytes: 4, displacement: signed, base: -1 }
     return { ...none, mod: 0, rm: 5, displacementBytes: 4, displacement: signed, base: -1 }
   }
   if (kind === 1 && shape.bits === 64 && reachable) {
@@ -71,7 +82,11 @@ function memoryForm(random: Random, shape: Shape, target: bigint): Modrm {
   }
   const displacementBytes = random.pick([0, 1, 1, 4])
   const displacement =
-    displacementBytes === 0 ? 0n : displacementBytes === 1 ? BigInt(random.between(-128, 127)) : BigInt(random.bits() | 0)
+    displacementBytes === 0
+      ? 0n
+      : displacementBytes === 1
+        ? BigInt(random.between(-128, 127))
+        : BigInt(random.bits() | 0)
   const mod = displacementBytes === 0 ? 0 : displacementBytes === 1 ? 1 : 2
   let base = random.below(limit)
   if (kind < 6) {
@@ -81,7 +96,8 @@ function memoryForm(random: Random, shape: Shape, target: bigint): Modrm {
   }
   if (mod === 0 && (base & 7) === 5) base ^= 1
   let index = random.below(limit)
-  if (index === 4 || index === base) index = (base + 1) % limit === 4 ? (base + 2) % limit : (base + 1) % limit
+  if (index === 4 || index === base)
+    index = (base + 1) % limit === 4 ? (base + 2) % limit : (base + 1) % limit
   const scale = random.below(4)
   return {
     mod, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | (base & 7), displacementBytes, displacement, base, index, scale,
@@ -95,12 +111,12 @@ function pushLittle(out: number[], value: bigint, bytes: number): void {
 
 /** Whether the operand size needs 66 or REX.W. */
 function sizePrefixes(shape: Shape): { readonly operandSize: boolean; readonly w: boolean } {
-  const { row, width, bits } = shape
+  const { row, width } = shape
   const several = row.widths.length > 1
   if (!several) return { operandSize: false, w: false }
   if (width === 64) return { operandSize: false, w: row.osize === 'rex' }
   if (width === 16) return { operandSize: true, w: false }
-  return { operandSize: false, w: bits === 32 ? false : false }
+  return { operandSize: false, w: false }
 }
 
 /** `target` is the gva of the memory operand; `rip` the address of the instruction. */
@@ -116,8 +132,10 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
   let reg = regFixed ? firstOf(encoding.reg) : random.below(long ? 16 : 8)
   if (places.includes('mm_r') || places.includes('sreg')) reg &= 7
   let modrm: Modrm | undefined
-  if (encoding.modrm) modrm = shape.memory ? memoryForm(random, shape, target) : registerForm(random, encoding.rm, long)
-  if (modrm && modrm.mod === 3 && places.some((place) => /^mm(_m\d+)?$/.test(place))) modrm = { ...modrm, rm: modrm.rm & 7 }
+  if (encoding.modrm)
+    modrm = shape.memory ? memoryForm(random, shape, target) : registerForm(random, encoding.rm, long)
+  if (modrm && modrm.mod === 3 && places.some((place) => /^mm(_m\d+)?$/.test(place)))
+    modrm = { ...modrm, rm: modrm.rm & 7 }
 
   const spread = encoding.lastOpcode - encoding.opcode
   let opcodeRegister = -1
@@ -129,7 +147,8 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
   }
 
   let w = sizes.w || (encoding.w === 2 && long)
-  if (encoding.w === 3 && row.widths.length === 1 && long && row.widths[0] === 0 && random.chance(0.1)) w = true
+  if (encoding.w === 3 && row.widths.length === 1 && long && row.widths[0] === 0 && random.chance(0.1))
+    w = true
   if (vex && row.widths.length > 1) w = shape.width === 64
   if (encoding.w === 1) w = false
 
@@ -154,7 +173,15 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
     head[j] = swapped
   }
 
-  const baseHigh = modrm ? (modrm.mod === 3 ? modrm.rm >> 3 : modrm.base < 0 ? 0 : modrm.base >> 3) : opcodeRegister < 0 ? 0 : opcodeRegister >> 3
+  const baseHigh = modrm
+    ? modrm.mod === 3
+      ? modrm.rm >> 3
+      : modrm.base < 0
+        ? 0
+        : modrm.base >> 3
+    : opcodeRegister < 0
+      ? 0
+      : opcodeRegister >> 3
   const indexHigh = modrm && modrm.index >= 0 ? modrm.index >> 3 : 0
   const regHigh = regFixed ? 0 : reg >> 3
   let b = baseHigh
@@ -163,14 +190,26 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
   let vvvv = 0
   const out = [...head]
   if (vex) {
-    if (places.some((place) => /^v(32|64|y)$/.test(place) || place === 'xmm_v')) vvvv = random.below(long ? 16 : 8)
-    const pp = encoding.prefixes === PREFIX_66 ? 1 : encoding.prefixes === PREFIX_F3 ? 2 : encoding.prefixes === PREFIX_F2 ? 3 : 0
+    if (places.some((place) => /^v(32|64|y)$/.test(place) || place === 'xmm_v'))
+      vvvv = random.below(long ? 16 : 8)
+    const pp =
+      encoding.prefixes === PREFIX_66
+        ? 1
+        : encoding.prefixes === PREFIX_F3
+          ? 2
+          : encoding.prefixes === PREFIX_F2
+            ? 3
+            : 0
     const l = encoding.l === 2 ? 1 : 0
     const tail = (w ? 0x80 : 0) | ((~vvvv & 15) << 3) | (l << 2) | pp
     if (encoding.map === 4 && !indexHigh && !b && !w && random.chance(0.5)) {
       out.push(0xc5, (regHigh ? 0 : 0x80) | (tail & 0x7f))
     } else {
-      out.push(0xc4, (regHigh ? 0 : 0x80) | (indexHigh ? 0 : 0x40) | (b ? 0 : 0x20) | (encoding.map - 3), tail)
+      out.push(
+        0xc4,
+        (regHigh ? 0 : 0x80) | (indexHigh ? 0 : 0x40) | (b ? 0 : 0x20) | (encoding.map - 3),
+        tail,
+      )
     }
   } else {
     const wanted = (w ? 8 : 0) | (regHigh << 2) | (indexHigh << 1) | b

@@ -9,9 +9,37 @@ import type { Row } from '#isa/row.ts'
 import type { Case } from './generate.ts'
 import * as at from './layout.ts'
 
-const GPR = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15']
+const GPR = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+]
 const VECTORS: Readonly<Record<number, string>> = { 0: '#DE', 1: '#DB', 3: 'int3', 4: '#OF', 5: '#BR', 6: '#UD', 7: '#NM', 10: '#TS', 11: '#NP', 12: '#SS', 13: '#GP', 14: '#PF', 16: '#MF', 17: '#AC', 19: '#XM', 256: 'timeout' } // prettier-ignore
-const FLAG_BITS: Readonly<Record<string, number>> = { cf: 0, pf: 2, af: 4, zf: 6, sf: 7, df: 10, of: 11, nt: 14, ac: 18, id: 21 }
+const FLAG_BITS: Readonly<Record<string, number>> = {
+  cf: 0,
+  pf: 2,
+  af: 4,
+  zf: 6,
+  sf: 7,
+  df: 10,
+  of: 11,
+  nt: 14,
+  ac: 18,
+  id: 21,
+}
 /** x87 functions whose last bit, and with it the rounding direction in C1, is each implementation's own (SDM Vol. 1, 8.3.10). */
 const TRANSCENDENTAL = new Set(['fsin', 'fcos', 'fsincos', 'fptan', 'fpatan', 'f2xm1', 'fyl2x', 'fyl2xp1'])
 const HAS_ERROR = new Set([10, 11, 12, 13, 14, 17])
@@ -20,7 +48,8 @@ const HAS_ERROR = new Set([10, 11, 12, 13, 14, 17])
 function undefinedFlags(row: Row, request: DataView): number {
   let names: readonly string[] = row.flags.u
   const shift = /^(rol|ror|rcl|rcr|shl|shr|sar|sal|shld|shrd)$/.test(row.mnemonic)
-  if (shift && shiftCount(row, request) === 1 && row.mnemonic !== 'shld' && row.mnemonic !== 'shrd') names = names.filter((name) => name !== 'of')
+  if (shift && shiftCount(row, request) === 1 && row.mnemonic !== 'shld' && row.mnemonic !== 'shrd')
+    names = names.filter((name) => name !== 'of')
   return names.reduce((mask, name) => mask | (1 << (FLAG_BITS[name] ?? 31)), 0)
 }
 
@@ -36,7 +65,8 @@ function isUndefined(c: Case, request: DataView): boolean {
   const { row } = c
   if (row.mnemonic === 'shld' || row.mnemonic === 'shrd') {
     const immediate = request.getUint8(at.REQUEST_CODE + c.length - 1)
-    const count = (row.id.endsWith('_cl') ? request.getUint8(at.STATE_GPR + 8) : immediate) & (c.width === 64 ? 63 : 31)
+    const count =
+      (row.id.endsWith('_cl') ? request.getUint8(at.STATE_GPR + 8) : immediate) & (c.width === 64 ? 63 : 31)
     return count > c.width
   }
   return false
@@ -70,10 +100,17 @@ function statusOf(view: DataView, transcendental: boolean): number {
 }
 
 /** `mmxFault`: whether an MMX instruction that faults has entered the MMX state is each vendor's choice. */
-function changedFloat(row: Row, request: DataView, result: DataView, parts: string[], mmxFault: boolean): void {
+function changedFloat(
+  row: Row,
+  request: DataView,
+  result: DataView,
+  parts: string[],
+  mmxFault: boolean,
+): void {
   const fx = at.STATE_FX
   const word = (view: DataView, offset: number): number => view.getUint16(fx + offset, true)
-  if (word(request, at.FX_CW) !== word(result, at.FX_CW)) parts.push(`cw=${word(result, at.FX_CW).toString(16)}`)
+  if (word(request, at.FX_CW) !== word(result, at.FX_CW))
+    parts.push(`cw=${word(result, at.FX_CW).toString(16)}`)
   const transcendental = TRANSCENDENTAL.has(row.mnemonic)
   const sw = statusOf(result, transcendental)
   if (!mmxFault && sw !== statusOf(request, transcendental)) parts.push(`sw=${sw.toString(16)}`)
@@ -89,14 +126,19 @@ function changedFloat(row: Row, request: DataView, result: DataView, parts: stri
     const after = fx + at.FX_ST + 16 * ((physical - topAfter) & 7)
     const significand = result.getBigUint64(after, true)
     const exponent = result.getUint16(after + 8, true)
-    if (significand === request.getBigUint64(before, true) && exponent === request.getUint16(before + 8, true)) continue
+    if (
+      significand === request.getBigUint64(before, true) &&
+      exponent === request.getUint16(before + 8, true)
+    )
+      continue
     parts.push(`r${physical}=${exponent.toString(16)}:${significand.toString(16)}`)
   }
   for (let i = 0; i < 16; i++) {
     const offset = fx + at.FX_XMM + 16 * i
     const low = result.getBigUint64(offset, true)
     const high = result.getBigUint64(offset + 8, true)
-    if (low === request.getBigUint64(offset, true) && high === request.getBigUint64(offset + 8, true)) continue
+    if (low === request.getBigUint64(offset, true) && high === request.getBigUint64(offset + 8, true))
+      continue
     parts.push(`xmm${i}=${high.toString(16)}:${low.toString(16)}`)
   }
 }
@@ -114,19 +156,28 @@ export function describe(c: Case, result: Uint8Array): string {
     parts.push((after.getUint32(at.RESULT_ERROR, true) & ~hidden).toString(16))
     if (vector === 14) parts.push(address.toString(16))
   }
-  const rip = after.getBigUint64(at.STATE_RIP, true) - BigInt(at.CODE_GVA + before.getUint32(at.REQUEST_OFFSET, true))
+  const rip =
+    after.getBigUint64(at.STATE_RIP, true) - BigInt(at.CODE_GVA + before.getUint32(at.REQUEST_OFFSET, true))
   parts.push(rip < 0n ? rip.toString(16) : `+${rip.toString(16)}`)
   if (isUndefined(c, before)) return `${parts.join(' ')} undefined`
   for (let i = 0; i < 16; i++) {
     const value = after.getBigUint64(at.STATE_GPR + 8 * i, true)
-    if (value !== before.getBigUint64(at.STATE_GPR + 8 * i, true)) parts.push(`${GPR[i]}=${value.toString(16)}`)
+    if (value !== before.getBigUint64(at.STATE_GPR + 8 * i, true))
+      parts.push(`${GPR[i]}=${value.toString(16)}`)
   }
   // a fault leaves the flags alone even where success would leave them undefined
   const ignored = vector === 3 || vector === 1 ? undefinedFlags(c.row, before) : 0
-  const changed = Number(after.getBigUint64(at.STATE_RFLAGS, true) ^ before.getBigUint64(at.STATE_RFLAGS, true)) & ~ignored
+  const changed =
+    Number(after.getBigUint64(at.STATE_RFLAGS, true) ^ before.getBigUint64(at.STATE_RFLAGS, true)) & ~ignored
   const flags = Object.entries(FLAG_BITS).filter(([, bit]) => (changed >> bit) & 1)
   if (flags.length > 0) parts.push(`fl^${flags.map(([name]) => name).join(',')}`)
-  changedFloat(c.row, before, after, parts, vector !== 3 && c.row.operands.some((operand) => /:mm(_|$)/.test(operand)))
+  changedFloat(
+    c.row,
+    before,
+    after,
+    parts,
+    vector !== 3 && c.row.operands.some((operand) => /:mm(_|$)/.test(operand)),
+  )
   changedMemory(c.request, result, parts)
   return parts.join(' ')
 }
@@ -144,7 +195,9 @@ function closeEnough(a: string, b: string): boolean {
   if (a === b) return true
   const [x, y] = [a, b].map((part) => {
     const value = /^r\d=([0-9a-f]+):([0-9a-f]+)$/.exec(part)
-    return value ? (BigInt(`0x${value[1]}`) << 63n) + (BigInt(`0x${value[2]}`) & ((1n << 63n) - 1n)) : undefined
+    return value
+      ? (BigInt(`0x${value[1]}`) << 63n) + (BigInt(`0x${value[2]}`) & ((1n << 63n) - 1n))
+      : undefined
   })
   if (x === undefined || y === undefined || a[1] !== b[1]) return false
   const distance = x - y

@@ -40,18 +40,23 @@ function memoryBytes(row: Row, width: number): number {
   return width / 8 || 8
 }
 
-const FLOAT = /^(f|add[ps]|sub[ps]|mul[ps]|div[ps]|min[ps]|max[ps]|cmp[ps]|sqrt|rcp|rsqrt|cvt|u?comis|round|dpp|h(add|sub)p|addsub)/
+const FLOAT =
+  /^(f|add[ps]|sub[ps]|mul[ps]|div[ps]|min[ps]|max[ps]|cmp[ps]|sqrt|rcp|rsqrt|cvt|u?comis|round|dpp|h(add|sub)p|addsub)/
 
 function chooseTarget(random: Random, row: Row, bytes: number, bits: 32 | 64): bigint {
   const kind = random.below(100)
   let target: number
-  if (kind < 72) target = at.WINDOW_A + random.below(at.WINDOW_A_BYTES - Math.min(bytes, at.WINDOW_A_BYTES - 1))
+  if (kind < 72)
+    target = at.WINDOW_A + random.below(at.WINDOW_A_BYTES - Math.min(bytes, at.WINDOW_A_BYTES - 1))
   else if (kind < 84) target = at.DATA_GVA + 0x1000 - random.between(1, Math.max(1, bytes - 1))
   else if (kind < 89) target = at.DATA_GVA + 0x2000 - Math.min(bytes, at.WINDOW_B_BYTES)
   else if (kind < 92) target = at.DATA_GVA + 0x2000 - random.between(1, Math.max(1, bytes - 1))
   else if (kind < 95) target = at.READ_ONLY_GVA + 64 + random.below(512)
   else if (kind < 98) target = at.DATA_GVA + 0x2000 + random.below(0x800)
-  else return bits === 64 ? random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0x1234_5678_9abc_def0n]) : 0xffff_fff0n
+  else
+    return bits === 64
+      ? random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0x1234_5678_9abc_def0n])
+      : 0xffff_fff0n
   const aligns = row.faults.includes('GP') && bytes >= 16
   // AMD does not check the alignment of SHA operands
   if (aligns && (row.feature === 'sha' || random.chance(0.88))) target &= ~15
@@ -104,7 +109,8 @@ export class CaseBuilder {
 
 function fillRegisters(c: CaseBuilder, bits: 32 | 64): void {
   const { random } = c
-  for (let i = 0; i < 16; i++) c.setGpr(i, bits === 64 ? integer(random) : i < 8 ? integer(random) & 0xffff_ffffn : 0n)
+  for (let i = 0; i < 16; i++)
+    c.setGpr(i, bits === 64 ? integer(random) : i < 8 ? integer(random) & 0xffff_ffffn : 0n)
   c.setGpr(4, BigInt(at.WINDOW_A + 128 + 8 * random.below(32)))
   let flags = 0x202n
   for (const bit of [0, 2, 4, 6, 7, 11]) if (random.chance(0.5)) flags |= 1n << BigInt(bit)
@@ -150,14 +156,22 @@ function fillMemory(c: CaseBuilder, row: Row, target: bigint, bytes: number): vo
   for (let i = 0; i < at.WINDOW_BYTES; i += 4) c.view.setUint32(at.STATE_WINDOW + i, random.bits(), true)
   const floats = FLOAT.test(row.id)
   if (bytes === 10) {
-    const [significand, exponent] = row.mnemonic === 'fbld' ? [random.u64() & 0x9999_9999_9999_9999n, random.bits() & 0x8099] : float80(random)
+    const [significand, exponent] =
+      row.mnemonic === 'fbld'
+        ? [random.u64() & 0x9999_9999_9999_9999n, random.bits() & 0x8099]
+        : float80(random)
     c.poke(target, significand, 8)
     c.poke(target + 8n, BigInt(exponent), 2)
   } else if (bytes === 16) {
     const [low, high] = vector(random, floats)
     c.poke(target, low, 8)
     c.poke(target + 8n, high, 8)
-  } else if (floats && (bytes === 4 || bytes === 8) && !row.id.includes('int') && !row.mnemonic.startsWith('fi')) {
+  } else if (
+    floats &&
+    (bytes === 4 || bytes === 8) &&
+    !row.id.includes('int') &&
+    !row.mnemonic.startsWith('fi')
+  ) {
     c.poke(target, bytes === 4 ? BigInt(float32(random)) : float64(random), bytes)
   } else if (bytes <= 8) c.poke(target, integer(random), bytes)
 }
@@ -176,7 +190,8 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
   const name = row.mnemonic
   const operandBits = BigInt(width || 64)
   const operandMask = (1n << operandBits) - 1n
-  const operand = (): bigint => (memory ? c.peek(target, Number(operandBits) / 8) : c.getGpr(made.rm < 0 ? 0 : made.rm)) & operandMask
+  const operand = (): bigint =>
+    (memory ? c.peek(target, Number(operandBits) / 8) : c.getGpr(made.rm < 0 ? 0 : made.rm)) & operandMask
 
   if (name === 'div' || name === 'idiv') {
     if (random.chance(0.75)) {
@@ -189,8 +204,9 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
     set(7, random.chance(0.1) ? BigInt(at.DATA_GVA + 0x2000 - 24) : inWindow())
     c.setGpr(1, small(14))
     if (random.chance(0.3)) c.setGpr(0, c.peek(c.getGpr(7) & 0xffff_ffffn, 8))
-    if (/^cmps/.test(name) && random.chance(0.6)) {
-      for (let i = -48n; i < 64n; i += 8n) if (random.chance(0.8)) c.poke(c.getGpr(6) + i, c.peek(c.getGpr(7) + i, 8), 8)
+    if (name.startsWith('cmps') && random.chance(0.6)) {
+      for (let i = -48n; i < 64n; i += 8n)
+        if (random.chance(0.8)) c.poke(c.getGpr(6) + i, c.peek(c.getGpr(7) + i, 8), 8)
     }
   } else if (/^loop|^jr?[er]?cxz/.test(name)) {
     if (random.chance(0.6)) c.setGpr(1, small(3))
@@ -223,12 +239,13 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
       set(0, c.peek(target, 8))
       set(2, c.peek(target + 8n, 8))
     }
-  } else if (/^pcmpestr/.test(name)) {
+  } else if (name.startsWith('pcmpestr')) {
     set(0, BigInt.asUintN(64, BigInt(random.below(40) - 20)))
     set(2, BigInt.asUintN(64, BigInt(random.below(40) - 20)))
-  } else if (/^maskmov/.test(name)) c.setGpr(7, target)
+  } else if (name.startsWith('maskmov')) c.setGpr(7, target)
   // bit 17 exists on AMD only
-  else if (name === 'ldmxcsr') c.poke(target, BigInt(random.bits() & (random.chance(0.8) ? 0xffff : 0x1_ffff)), 4)
+  else if (name === 'ldmxcsr')
+    c.poke(target, BigInt(random.bits() & (random.chance(0.8) ? 0xffff : 0x1_ffff)), 4)
   else if (name === 'xlatb' || name === 'xlat') c.setGpr(3, inWindow() - 64n)
   if (/^pcmp[ei]str/.test(name)) similarStrings(c, made, memory, target)
 }
@@ -248,7 +265,13 @@ function similarStrings(c: CaseBuilder, made: Assembled, memory: boolean, target
   }
 }
 
-function immediates(random: Random, row: Row, shape: { readonly width: number; readonly bits: 32 | 64; readonly addressSize: number }, target: bigint, toCode: () => bigint): Shape['immediates'] {
+function immediates(
+  random: Random,
+  row: Row,
+  shape: { readonly width: number; readonly bits: 32 | 64; readonly addressSize: number },
+  target: bigint,
+  toCode: () => bigint,
+): Shape['immediates'] {
   const out: { bytes: number; value: bigint }[] = []
   const operandBytes = shape.width === 16 ? 2 : 4
   for (const operand of row.operands) {
@@ -265,7 +288,8 @@ function immediates(random: Random, row: Row, shape: { readonly width: number; r
     else if (place === 'immv') out.push({ bytes: shape.width / 8, value: integer(random) })
     else if (place === 'rel8') out.push({ bytes: 1, value: toCode() & 0xffn })
     else if (place === 'relz') out.push({ bytes: operandBytes, value: toCode() & 0xffff_ffffn })
-    else if (place === 'moffs8' || place === 'moffsv') out.push({ bytes: shape.addressSize / 8, value: target })
+    else if (place === 'moffs8' || place === 'moffsv')
+      out.push({ bytes: shape.addressSize / 8, value: target })
   }
   return out
 }
@@ -310,7 +334,12 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   const state = random.bits()
   const build = (relative: bigint): Assembled => {
     const own = new Random(`${seed}/${state}`)
-    return assemble(own, { ...draft, immediates: immediates(own, row, draft, target, () => relative) }, target, rip)
+    return assemble(
+      own,
+      { ...draft, immediates: immediates(own, row, draft, target, () => relative) },
+      target,
+      rip,
+    )
   }
   const length = build(0n).bytes.length
   if (length > 15) return undefined
@@ -339,4 +368,3 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   c.view.setUint32(at.REQUEST_BITS, bits, true)
   return { row, width, seed, bits, length, memory, request: c.request }
 }
-

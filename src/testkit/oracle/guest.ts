@@ -167,7 +167,8 @@ export class Guest {
   #writeTables(): void {
     // one table page per level and region: PML4 at 0x1000, the lower PDPT at 0x2000, its directories and tables from 0x6000
     let nextTable = 0x6000
-    const entry = (table: number, index: number, value: bigint): void => this.#u64(this.#host(table) + 8 * index, value)
+    const entry = (table: number, index: number, value: bigint): void =>
+      this.#u64(this.#host(table) + 8 * index, value)
     const inner = PTE_PRESENT | PTE_WRITE | PTE_USER
     entry(0x1000, 0, 0x2000n | inner)
     const directories = new Map<number, number>()
@@ -195,14 +196,16 @@ export class Guest {
     entry(0x1000, 0x100, 0x3000n | inner)
     entry(0x3000, 0, 0x4000n | inner)
     entry(0x4000, 0, 0x5000n | inner)
-    for (const gpa of [GDT, IDT, TSS, STUBS, STACK_TOP - 0x1000]) entry(0x5000, gpa >> 12, BigInt(gpa) | PTE_WRITE | PTE_PRESENT | 0x60n)
+    for (const gpa of [GDT, IDT, TSS, STUBS, STACK_TOP - 0x1000])
+      entry(0x5000, gpa >> 12, BigInt(gpa) | PTE_WRITE | PTE_PRESENT | 0x60n)
     map(at.CODE_GVA, CODE, PTE_USER | PTE_WRITE)
     map(at.DATA_GVA, DATA, PTE_USER | PTE_WRITE | PTE_NX)
     map(at.DATA_GVA + 0x1000, DATA + 0x1000, PTE_USER | PTE_WRITE | PTE_NX)
     map(at.READ_ONLY_GVA, READ_ONLY, PTE_USER | PTE_NX)
     if (nextTable > GDT) throw new Error('page tables run into the GDT')
 
-    const descriptor = (selector: number, value: bigint): void => this.#u64(this.#host(GDT) + (selector & ~7), value)
+    const descriptor = (selector: number, value: bigint): void =>
+      this.#u64(this.#host(GDT) + (selector & ~7), value)
     descriptor(KERNEL_CS, 0x00af_9b00_0000_ffffn)
     descriptor(USER_CS32, 0x00cf_fb00_0000_ffffn)
     descriptor(USER_DS, 0x00cf_f300_0000_ffffn)
@@ -210,7 +213,10 @@ export class Guest {
     for (let vector = 0; vector < 32; vector++) {
       const stub = STUBS + 16 * vector
       this.#bytes[this.#host(stub)] = 0xf4 // HLT
-      this.#u64(this.#host(IDT) + 16 * vector, BigInt(stub & 0xffff) | (BigInt(KERNEL_CS) << 16n) | (0xee00n << 32n))
+      this.#u64(
+        this.#host(IDT) + 16 * vector,
+        BigInt(stub & 0xffff) | (BigInt(KERNEL_CS) << 16n) | (0xee00n << 32n),
+      )
       this.#u64(this.#host(IDT) + 16 * vector + 8, UPPER >> 32n)
     }
     this.#u64(this.#host(TSS) + 4, UPPER | BigInt(STACK_TOP))
@@ -236,7 +242,8 @@ export class Guest {
     this.#u64(cpu + abi.CPU_XCR0, 3n)
     this.#segment(abi.SEG_CS, bits === 64 ? USER_CS64 : USER_CS32, bits === 64 ? ATTR_CODE64 : ATTR_CODE32)
     for (const data of [abi.SEG_SS, abi.SEG_DS, abi.SEG_ES]) this.#segment(data, USER_DS, ATTR_DATA)
-    for (const none of [abi.SEG_FS, abi.SEG_GS, abi.SEG_LDTR]) this.#segment(none, 0, abi.SEG_ATTR_UNUSABLE, 0)
+    for (const none of [abi.SEG_FS, abi.SEG_GS, abi.SEG_LDTR])
+      this.#segment(none, 0, abi.SEG_ATTR_UNUSABLE, 0)
     this.#segment(abi.SEG_TR, 0x40, ATTR_TSS, 0x67, UPPER | BigInt(TSS))
     this.#segment(abi.SEG_GDTR, 0, 0, 0x3f, UPPER | BigInt(GDT))
     this.#segment(abi.SEG_IDTR, 0, 0, 0x1ff, UPPER | BigInt(IDT))
@@ -305,7 +312,12 @@ export class Guest {
     const to = new DataView(result.buffer)
     result.set(request.subarray(0, at.STATE_BYTES))
     const halted = this.#view.getBigUint64(cpu + abi.CPU_RIP, true)
-    const vector = reason === abi.EXITREASON_STOP ? Number(halted - UPPER - BigInt(1 + STUBS)) / 16 : reason === abi.EXITREASON_YIELD ? at.VECTOR_TIMEOUT : 1000 + reason
+    const vector =
+      reason === abi.EXITREASON_STOP
+        ? Number(halted - UPPER - BigInt(1 + STUBS)) / 16
+        : reason === abi.EXITREASON_YIELD
+          ? at.VECTOR_TIMEOUT
+          : 1000 + reason
     to.setUint32(at.RESULT_VECTOR, vector, true)
     result.set(this.#bytes.slice(cpu + abi.CPU_GPR, cpu + abi.CPU_GPR + 128), at.STATE_GPR)
     const frame = this.#host(STACK_TOP) - 40

@@ -15,7 +15,11 @@ export function buildOracle(): string | undefined {
   if (existsSync(binary) && statSync(binary).mtimeMs > statSync(SOURCE).mtimeMs) return binary
   mkdirSync(CACHE, { recursive: true })
   try {
-    execFileSync('gcc', ['-O1', '-fno-stack-protector', '-mno-red-zone', '-fcf-protection=none', '-o', binary, SOURCE], { stdio: 'pipe' })
+    execFileSync(
+      'gcc',
+      ['-O1', '-fno-stack-protector', '-mno-red-zone', '-fcf-protection=none', '-o', binary, SOURCE],
+      { stdio: 'pipe' },
+    )
   } catch {
     return undefined
   }
@@ -35,13 +39,22 @@ export function runOnHost(binary: string, requests: readonly Uint8Array[]): Uint
       at += REQUEST_BYTES
     }
   }
-  const { stdout, status, signal, error } = spawnSync(binary, { input, maxBuffer: 8 + requests.length * RESULT_BYTES + 4096 })
+  const { stdout, status, signal, error } = spawnSync(binary, {
+    input,
+    maxBuffer: 8 + requests.length * RESULT_BYTES + 4096,
+  })
   if (error) throw new Error('the oracle did not run', { cause: error })
-  if (stdout.length < 8 || stdout.readUInt32LE(0) !== REQUEST_BYTES || stdout.readUInt32LE(4) !== RESULT_BYTES) {
+  if (
+    stdout.length < 8 ||
+    stdout.readUInt32LE(0) !== REQUEST_BYTES ||
+    stdout.readUInt32LE(4) !== RESULT_BYTES
+  ) {
     throw new Error('oracle.c and layout.ts disagree about the structures')
   }
   if (stdout.length !== 8 + requests.length * RESULT_BYTES) {
-    throw new Error(`the oracle stopped after ${(stdout.length - 8) / RESULT_BYTES} of ${requests.length} cases (${signal ?? status})`)
+    throw new Error(
+      `the oracle stopped after ${(stdout.length - 8) / RESULT_BYTES} of ${requests.length} cases (${signal ?? status})`,
+    )
   }
   return stdout.subarray(8)
 }

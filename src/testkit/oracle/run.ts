@@ -51,6 +51,8 @@ function options(): Options {
   }
 }
 
+const print = (line: string): boolean => process.stdout.write(`${line}\n`)
+
 function casesOf(row: Row, width: Row['widths'][number], count: number, seed: string): Case[] {
   const cases: Case[] = []
   for (let k = 0; k < count; k++) {
@@ -61,13 +63,18 @@ function casesOf(row: Row, width: Row['widths'][number], count: number, seed: st
 }
 
 function hostLines(oracle: string, cases: readonly Case[]): string[] {
-  const results = runOnHost(oracle, cases.map((c) => c.request))
+  const results = runOnHost(
+    oracle,
+    cases.map((c) => c.request),
+  )
   return cases.map((c, i) => describe(c, results.subarray(i * RESULT_BYTES, (i + 1) * RESULT_BYTES)))
 }
 
 function report(c: Case, want: string, got: string): void {
   const code = Buffer.from(c.request.subarray(REQUEST_CODE, REQUEST_CODE + c.length)).toString('hex')
-  console.log(`  ${c.row.id}/${c.width} seed ${c.seed}, ${c.bits}-bit: ${code}\n    host  ${want}\n    guest ${got}`)
+  print(
+    `  ${c.row.id}/${c.width} seed ${c.seed}, ${c.bits}-bit: ${code}\n    host  ${want}\n    guest ${got}`,
+  )
 }
 
 function writeGolden(oracle: string, rows: readonly Row[]): void {
@@ -83,7 +90,7 @@ function writeGolden(oracle: string, rows: readonly Row[]): void {
     }
   }
   writeFileSync(GOLDEN, `${lines.join('\n')}\n`)
-  console.log(`golden.txt: ${lines.length} cases`)
+  print(`golden.txt: ${lines.length} cases`)
 }
 
 function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, show }: Options): boolean {
@@ -104,7 +111,7 @@ function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, 
         try {
           got = describe(c, guest.run(c.request))
         } catch (error) {
-          got = `${error}`
+          got = error instanceof Error ? error.message : 'no Error was thrown'
           guest = new Guest(engine)
         }
         if (agree(row, want, got)) return
@@ -113,10 +120,11 @@ function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, 
       executed += cases.length
       wrong += bad
       if (bad > 0) differing++
-      if (bad > 0 || cases.length === count) console.log(`${bad === 0 ? 'ok  ' : 'BAD '} ${row.id}/${width}: ${cases.length} cases, ${bad} differ`)
+      if (bad > 0 || cases.length === count)
+        print(`${bad === 0 ? 'ok  ' : 'BAD '} ${row.id}/${width}: ${cases.length} cases, ${bad} differ`)
     }
   }
-  console.log(`${executed} cases, ${wrong} differ, in ${differing} rows and widths`)
+  print(`${executed} cases, ${wrong} differ, in ${differing} rows and widths`)
   return wrong === 0
 }
 

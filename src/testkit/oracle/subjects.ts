@@ -8,10 +8,10 @@ const EXCLUDED: Readonly<Record<string, readonly string[]>> = {
   'depends on the host model, clock or chance': ['cpuid', 'rdtsc', 'rdtscp', 'rdpid', 'rdpmc', 'rdrand', 'rdseed', 'xgetbv', 'xsetbv', 'sgdt', 'sidt', 'sldt', 'str', 'smsw'], // prettier-ignore
   'depends on the host descriptor tables': ['lar', 'lsl', 'verr', 'verw', 'jmpf', 'callf', 'retf', 'iret', 'lds', 'les', 'lfs', 'lgs', 'lss', 'sysret', 'sysexit', 'jmp far', 'call far', 'arpl'], // prettier-ignore
   'changes state that the oracle needs': ['wrfsbase', 'wrgsbase', 'rdfsbase', 'rdgsbase', 'swapgs'],
-  'waits': ['hlt', 'mwait', 'monitor', 'pause'],
+  waits: ['hlt', 'mwait', 'monitor', 'pause'],
   'belongs to a hypervisor': ['vmcall', 'vmmcall', 'rsm', 'vmlaunch', 'vmresume', 'vmrun'],
   'image holds fields that vendors fill differently': ['fxsave', 'fxsave64', 'xsave', 'xsave64', 'xsaveopt', 'xsaveopt64', 'xrstor', 'xrstor64', 'fxrstor', 'fxrstor64', 'fnstenv', 'fnsave', 'fldenv', 'frstor'], // prettier-ignore
-  'precision is the implementation\'s own': ['rcpps', 'rcpss', 'rsqrtps', 'rsqrtss'],
+  "precision is the implementation's own": ['rcpps', 'rcpss', 'rsqrtps', 'rsqrtss'],
 }
 /** Vendors disagree: AMD has #UD where Intel has a NOP. */
 const EXCLUDED_ROWS = new Set(['nop_0f0d'])
@@ -23,6 +23,10 @@ function touchesSegment(row: Row): boolean {
 
 export function subjects(features: ReadonlySet<string>): readonly Row[] {
   return ROWS.filter(
-    (row) => features.has(row.feature) && !EXCLUDED_ROWS.has(row.id) && !EXCLUDED_MNEMONICS.has(row.mnemonic) && !touchesSegment(row),
+    (row) =>
+      features.has(row.feature) &&
+      !EXCLUDED_ROWS.has(row.id) &&
+      !EXCLUDED_MNEMONICS.has(row.mnemonic) &&
+      !touchesSegment(row),
   )
 }

@@ -2,8 +2,25 @@
 import type { Random } from './random.ts'
 
 const BOUNDARIES = [
-  0n, 1n, 2n, 0x7fn, 0x80n, 0x81n, 0xffn, 0x7fffn, 0x8000n, 0xffffn, 0x7fff_ffffn, 0x8000_0000n, 0xffff_ffffn, 0x1_0000_0000n,
-  0x7fff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0xffff_ffff_ffff_ffffn, 0xffff_ffff_8000_0000n, 0xffff_ffff_ffff_ff80n,
+  0n,
+  1n,
+  2n,
+  0x7fn,
+  0x80n,
+  0x81n,
+  0xffn,
+  0x7fffn,
+  0x8000n,
+  0xffffn,
+  0x7fff_ffffn,
+  0x8000_0000n,
+  0xffff_ffffn,
+  0x1_0000_0000n,
+  0x7fff_ffff_ffff_ffffn,
+  0x8000_0000_0000_0000n,
+  0xffff_ffff_ffff_ffffn,
+  0xffff_ffff_8000_0000n,
+  0xffff_ffff_ffff_ff80n,
 ]
 
 export function integer(random: Random): bigint {
@@ -30,10 +47,27 @@ export function float32(random: Random): number {
 }
 
 const F64 = [
-  0n, 0x3ff0_0000_0000_0000n, 0x4000_0000_0000_0000n, 0x7ff0_0000_0000_0000n, 0x7ff8_0000_0000_0000n, 0x7ff8_0000_1234_5678n,
-  0x7ff0_0000_1234_5678n, 1n, 0x000f_ffff_ffff_ffffn, 0x0010_0000_0000_0000n, 0x7fef_ffff_ffff_ffffn, 0x41df_ffff_ffc0_0000n,
-  0x41e0_0000_0000_0000n, 0x43e0_0000_0000_0000n, 0x3fe0_0000_0000_0000n, 0x3fef_ffff_ffff_ffffn, 0x4330_0000_0000_0001n,
-  0x36a0_0000_0000_0000n, 0x3810_0000_0000_0000n, 0x47ef_ffff_e000_0000n, 0x3690_0000_0000_0000n,
+  0n,
+  0x3ff0_0000_0000_0000n,
+  0x4000_0000_0000_0000n,
+  0x7ff0_0000_0000_0000n,
+  0x7ff8_0000_0000_0000n,
+  0x7ff8_0000_1234_5678n,
+  0x7ff0_0000_1234_5678n,
+  1n,
+  0x000f_ffff_ffff_ffffn,
+  0x0010_0000_0000_0000n,
+  0x7fef_ffff_ffff_ffffn,
+  0x41df_ffff_ffc0_0000n,
+  0x41e0_0000_0000_0000n,
+  0x43e0_0000_0000_0000n,
+  0x3fe0_0000_0000_0000n,
+  0x3fef_ffff_ffff_ffffn,
+  0x4330_0000_0000_0001n,
+  0x36a0_0000_0000_0000n,
+  0x3810_0000_0000_0000n,
+  0x47ef_ffff_e000_0000n,
+  0x3690_0000_0000_0000n,
 ]
 
 export function float64(random: Random): bigint {
@@ -43,7 +77,8 @@ export function float64(random: Random): bigint {
   if (kind === 2) return random.u64()
   const fraction = random.u64() & 0xf_ffff_ffff_ffffn
   if (kind === 3) return sign | (BigInt(random.between(1010, 1040)) << 52n) | fraction
-  if (kind === 4) return sign | (BigInt(random.between(1016, 1030)) << 52n) | (BigInt(random.below(16)) << 48n)
+  if (kind === 4)
+    return sign | (BigInt(random.between(1016, 1030)) << 52n) | (BigInt(random.below(16)) << 48n)
   return sign | (BigInt(random.between(0, 3)) << 52n) | fraction
 }
 
@@ -63,8 +98,14 @@ export function float80(random: Random): readonly [bigint, number] {
   }
   if (kind === 2) return [random.u64(), random.bits() & 0xffff]
   if (kind === 3) return [random.u64(), 0xffff] // what MMX leaves
-  if (kind === 4) return [(1n << 63n) | (BigInt(random.below(256)) << 55n), sign | random.between(16380, 16390)]
-  const exponent = kind === 5 ? random.between(16300, 16460) : kind === 6 ? random.between(16383, 16400) : random.between(1, 40)
+  if (kind === 4)
+    return [(1n << 63n) | (BigInt(random.below(256)) << 55n), sign | random.between(16380, 16390)]
+  const exponent =
+    kind === 5
+      ? random.between(16300, 16460)
+      : kind === 6
+        ? random.between(16383, 16400)
+        : random.between(1, 40)
   return [random.u64() | (1n << 63n), sign | exponent]
 }
 
@@ -77,12 +118,14 @@ export function vector(random: Random, floats: boolean): readonly [bigint, bigin
     if (kind === 4) return random.u64()
     if (kind === 5) {
       let all = 0n
-      for (let i = 0; i < 8; i++) all = (all << 8n) | BigInt(random.pick([0, 1, 0x7f, 0x80, 0xff, random.below(256)]))
+      for (let i = 0; i < 8; i++)
+        all = (all << 8n) | BigInt(random.pick([0, 1, 0x7f, 0x80, 0xff, random.below(256)]))
       return all
     }
     if (kind === 6) {
       let all = 0n
-      for (let i = 0; i < 4; i++) all = (all << 16n) | BigInt(random.pick([0, 1, 0x7fff, 0x8000, 0xffff, random.below(65536)]))
+      for (let i = 0; i < 4; i++)
+        all = (all << 16n) | BigInt(random.pick([0, 1, 0x7fff, 0x8000, 0xffff, random.below(65536)]))
       return all
     }
     return integer(random)
