@@ -321,6 +321,17 @@ describe('64-bit mode', () => {
     expect(m.visible()).toEqual(before)
   })
 
+  it('writes nothing of a frame whose lower end faults', () => {
+    longGate(0x80, INT32 | 0x60)
+    m.write64(TSS + 4, 0x1_9010n)
+    m.map64(CR3, 0x1_8000n, 0, 0n)
+    m.write64(0x1_9008, 0x5555n)
+    m.k.tlb_flush_all()
+    m.k.sys_int(0x80)
+    expect(m.takeFault()).toMatchObject({ vector: 14, error: 2 })
+    expect(m.read64(0x1_9008)).toBe(0x5555n)
+  })
+
   it('#PF on the inner stack leaves the program as it was', () => {
     longGate(0x80, INT32 | 0x60)
     m.write64(TSS + 4, 0x50_0000n)

@@ -357,7 +357,7 @@ describe('MSRs', () => {
     [0xc000_0103, 1n << 32n], // TSC_AUX
     [0x2ff, 0x400n << 2n], // MTRR default type reserved
     [0x3a, 0n], // feature control is locked
-  ])('%#x refuses %#x', (index, value) => {
+  ])('MSR %i refuses %s', (index, value) => {
     wrmsr(index, value)
     expect(m.takeFault()).toEqual(GP0)
   })
