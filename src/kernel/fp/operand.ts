@@ -4,7 +4,7 @@
  *   sign   0 or 1
  *   exp    unbiased exponent of the leading significand bit (finite, not zero)
  *   sig    significand with bit 63 set (finite), or the NaN's significand left-aligned: bit 63 set, bit 62 = quiet
- * The same shape serves f16, f32, f64 and f80, so arithmetic is written once.
+ * The same shape serves f32, f64 and f80 (and f16, which is one more unpack and pack), so arithmetic is written once.
  */
 import { daz } from './env.ts'
 
@@ -63,10 +63,6 @@ function unpack(sign: u32, field: i32, fraction: u64, top: i32, bias: i32): void
   uExp = 1 - bias - <i32>shift
 }
 
-function unpackF16(bits: u32): void {
-  unpack((bits >> 15) & 1, (bits >> 10) & 0x1f, <u64>(bits & 0x3ff) << 53, 0x1f, 15)
-}
-
 function unpackF32(bits: u32): void {
   unpack(bits >> 31, (bits >> 23) & 0xff, <u64>(bits & 0x7f_ffff) << 40, 0xff, 127)
 }
@@ -122,11 +118,6 @@ function toC(): void {
   cSign = uSign
   cExp = uExp
   cSig = uSig
-}
-
-export function aFromF16(bits: u32): void {
-  unpackF16(bits)
-  toA()
 }
 
 export function aFromF32(bits: u32): void {
