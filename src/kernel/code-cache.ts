@@ -53,7 +53,7 @@ import {
   VM_LOCK_MMU,
   VM_VCPU_COUNT,
 } from '../abi/layout.ts'
-import { RECF_END, REC_FLAGS, REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
+import { RECF_END, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE } from '../abi/record.ts'
 import { decode_one } from './decoder.ts'
 import { leave_guest, reenter_guest } from './exit.ts'
 import { frame_slot } from './frames.ts'
@@ -315,9 +315,10 @@ function remember(key: u64, rec: usize): void {
 
 // --- decoding --------------------------------------------------------------------------------------------------------
 
-/** A record that is no instruction: GOTO, SYNC or CROSS. */
-export function code_special(rec: usize, handler: u16, imm: u64): void {
+/** A record that is no instruction: GOTO, SYNC or CROSS. off is where execution goes on if it turns stale. */
+export function code_special(rec: usize, handler: u16, imm: u64, off: u32): void {
   store<u64>(rec, handler)
+  store<u16>(rec, <u16>off, REC_OFF)
   store<u64>(rec, 0, 8)
   store<u64>(rec, 0, 16)
   store<u64>(rec, imm, REC_IMM)
@@ -325,7 +326,7 @@ export function code_special(rec: usize, handler: u16, imm: u64): void {
 
 /** Behind an instruction that ends a block: everything is looked at before page offset `off`. */
 export function code_sync(rec: usize, off: u32): void {
-  code_special(rec, HANDLER_SYNC, off)
+  code_special(rec, HANDLER_SYNC, off, off)
 }
 
 /** Enters a finished block; `end` is the address behind its last record. */
@@ -386,7 +387,7 @@ export function code_decode(gpa: u64, host: usize, mode: u32): usize {
       break
     }
   }
-  code_special(rec, behind, at)
+  code_special(rec, behind, at, at)
   publish(page, block, rec + REC_SIZE, off, mode, (gpa << 8) | mode)
   settle_chunks(page, reach, before | chunk_mask(off, at - 1))
   return block + BLOCK_SIZE
@@ -425,10 +426,10 @@ export function code_decode_cross(gpa: u64, next: u64, bytes: usize, count: u32,
   mark_chunks(second, chunk_mask(0, 14))
   const block: usize = load<u32>(cache, CACHE_NEXT)
   const rec = block + BLOCK_SIZE
-  code_special(rec, HANDLER_CROSS, next)
+  code_special(rec, HANDLER_CROSS, next, off)
   const length = decode_one(bytes, count, mode, off, rec + REC_SIZE)
   const end = load<u8>(rec + REC_SIZE, REC_FLAGS) & RECF_END
-  code_special(rec + 2 * REC_SIZE, end ? HANDLER_SYNC : HANDLER_GOTO, off + length)
+  code_special(rec + 2 * REC_SIZE, end ? HANDLER_SYNC : HANDLER_GOTO, off + length, off + length)
   publish(page, block, rec + 3 * REC_SIZE, off, mode, (gpa << 8) | mode)
   store<u32>(block, load<u32>(second, PAGE_CROSSERS), BLOCK_CROSS_NEXT)
   store<u32>(second, <u32>block, PAGE_CROSSERS)
