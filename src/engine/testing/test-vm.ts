@@ -81,7 +81,7 @@ export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<
   const cpus = Array.from({ length: cpuCount }, (_, i) => firstCpu + i * cpuBytes)
   const instance = new WebAssembly.Instance(kernelModule, {
     env: { memory, abort: () => { throw new Error('abort') } },
-    host: { now, kick: () => undefined },
+    host: { now, kick: () => undefined, wait: () => undefined },
   }) // prettier-ignore
   const kernel = instance.exports as unknown as TestKernel
   cpus.forEach((cpu, i) => {
