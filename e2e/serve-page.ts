@@ -1,7 +1,8 @@
 /**
- * Serves the production build to the e2e tests, on a free loopback port; `inject('pageUrl')` gives its address.
+ * Builds the command line, and serves the production build of the page to the e2e tests on a free loopback port; `inject('pageUrl')` gives its address.
  * WEBKVM_E2E_URL names a server that runs already (`npm run dev`) to skip the build.
  */
+import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import { build, preview } from 'vite'
 import type { TestProject } from 'vitest/node'
@@ -14,12 +15,13 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const root = path.resolve(import.meta.dirname, '..')
+  execFileSync(process.execPath, [path.join(root, 'src/cli/setup/build-cli.mjs')], { stdio: 'inherit' })
   const given = process.env['WEBKVM_E2E_URL']
   if (given !== undefined) {
     project.provide('pageUrl', given)
     return () => Promise.resolve()
   }
-  const root = path.resolve(import.meta.dirname, '..')
   await build({ root, logLevel: 'warn' })
   const server = await preview({
     root,

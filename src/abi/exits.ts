@@ -86,3 +86,5 @@ export const LOG_TRIPLE_FAULT = 4 // a = last vector, b = error
 export const LOG_INTERRUPT = 5 // trace: a = vector, b = error | kind << 32
 export const LOG_EXIT = 6 // trace: a = address, b = data
 export const LOG_BUG = 7 // a = code
+export const LOG_INSN = 8 // trace: a = gpa << 8 | mode, as in CPU_TRACE_RING
+export const LOG_MSR = 9 // trace: a = index | write << 32, b = value

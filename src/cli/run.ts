@@ -55,6 +55,12 @@ export const runCommand = defineCommand({
     'test-devices': { type: 'boolean', description: 'Add isa-debug-exit, pc-testdev and pci-testdev' },
     'ignore-msrs': { type: 'boolean', description: 'Unknown MSRs read as zero' },
     trace: { type: 'string', description: `Trace to stderr: ${TRACES.join(',')}`, valueHint: 'LIST' },
+    'trace-limit': {
+      type: 'string',
+      description: 'Lines after which traces end; 0 for no limit',
+      default: '100000',
+      valueHint: 'LINES',
+    },
     timeout: { type: 'string', description: 'Stop after so many seconds', valueHint: 'SECONDS' },
     stats: { type: 'boolean', description: 'Print counters at the end' },
   },
@@ -83,6 +89,7 @@ interface RunArguments {
   readonly 'test-devices'?: boolean | undefined
   readonly 'ignore-msrs'?: boolean | undefined
   readonly trace?: string | undefined
+  readonly 'trace-limit': string
   readonly timeout?: string | undefined
   readonly stats?: boolean | undefined
 }
@@ -91,6 +98,7 @@ async function runMachine(args: RunArguments): Promise<number> {
   const options = await machineOptions(args)
   const machine = await createMachine(options, createNodeHost(engineFiles()))
   machine.on('log', ({ level, text }) => process.stderr.write(`[${level}] ${text}\n`))
+  printTrace(machine, Number(args['trace-limit']))
   const disconnect = args.serial === 'stdio' ? connectTerminal(machine) : () => undefined
   const ended = endOf(machine, args.timeout)
   machine.start()
@@ -162,6 +170,18 @@ function endOf(machine: Machine, timeout: string | undefined): Promise<number> {
         resolve(124)
       }, seconds * 1000)
     }
+  })
+}
+
+/** An instruction trace of a second is a gigabyte: it ends by itself unless told otherwise. */
+function printTrace(machine: Machine, limit: number): void {
+  let lines = 0
+  machine.on('trace', ({ text }) => {
+    if (limit > 0 && lines >= limit) return
+    process.stderr.write(`${text}\n`)
+    if (++lines !== limit) return
+    machine.trace({})
+    process.stderr.write(`webkvm: the trace ends after ${limit} lines (--trace-limit)\n`)
   })
 }
 

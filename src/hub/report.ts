@@ -4,6 +4,7 @@
  */
 import { hex } from '#base/bits.ts'
 import * as abi from '#abi/exits.ts'
+import { VM_LOG_DROPPED } from '#abi/irqchip.ts'
 import { VM_LOG, VM_LOG_COUNT } from '#abi/layout.ts'
 
 import type { Log } from './ports.ts'
@@ -29,6 +30,7 @@ export class Reporter {
   readonly #words: SharedWords
   readonly #ring: number
   readonly #view: DataView
+  readonly #dropped: number
   /** Gets trace entries (interrupts, exits), which are too many for the log. */
   onTrace: ((entry: KernelLogEntry) => void) | undefined
 
@@ -36,6 +38,7 @@ export class Reporter {
     this.#log = log
     this.#words = words
     this.#ring = vm + VM_LOG
+    this.#dropped = (vm + VM_LOG_DROPPED) >> 2
     this.#view = new DataView(words.u8.buffer)
   }
 
@@ -66,6 +69,10 @@ export class Reporter {
       this.#entry(this.#ring + RING_ENTRIES + (head % VM_LOG_COUNT) * abi.LOG_ENTRY_SIZE)
       head = (head + 1) >>> 0
       Atomics.store(u32, headAt, head)
+    }
+    if (u32[this.#dropped] !== 0) {
+      const lost = Atomics.exchange(u32, this.#dropped, 0)
+      this.once('lost', `${lost} reports were lost: the guest was faster than the log; more may follow`)
     }
     return true
   }

@@ -27,8 +27,13 @@ export function showStatus(machine: Machine): () => void {
   }
   update()
   const timer = setInterval(update, INTERVAL_MS)
+  // A change of state shows at once; rates wait for a whole interval.
+  const unsubscribe = machine.on('state', ({ state: changed }) => {
+    state.textContent = changed
+  })
   return () => {
     clearInterval(timer)
+    unsubscribe()
     update()
   }
 }
