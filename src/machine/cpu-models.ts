@@ -178,7 +178,6 @@ function cpuidLeaves(
     at(0x8000_0001, [0, 0, ecx81, edx81]),
     ...brandLeaves(model.brand),
     at(0x8000_0006, [0, 0, (1024 << 16) | (8 << 12) | LINE_BYTES, 0]),
-    at(0x8000_0007, [0, 0, 0, 1 << 8]), // the TSC is invariant
     at(0x8000_0008, [physicalBits | (VIRTUAL_BITS << 8), 0, 0, 0]),
   ]
 }
