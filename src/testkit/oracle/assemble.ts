@@ -5,19 +5,21 @@
  */
 import { encodingOf, PREFIX_66, PREFIX_F2, PREFIX_F3 } from '#isa/opcode.ts'
 import { placeOf, type Row } from '#isa/row.ts'
+import { codeSizeOf, DS, SEGMENT_PREFIXES, segmentBase, SS, type Mode } from './modes.ts'
 import type { Random } from './random.ts'
 
 export interface Shape {
   readonly row: Row
   readonly width: Row['widths'][number]
-  readonly bits: 32 | 64
+  readonly mode: Mode
   readonly memory: boolean
   /** Immediate operand bytes by operand size, little endian value. */
   readonly immediates: readonly { readonly bytes: number; readonly value: bigint }[]
-  readonly addressSize: 32 | 64
+  readonly addressSize: 16 | 32 | 64
   /** F2 or F3 in front of a string instruction, 0 = none. */
   readonly repeat: number
   readonly lock: boolean
+  /** SEG_* number of a segment prefix, -1 = none. */
   readonly segment: number
 }
 
@@ -29,6 +31,8 @@ export interface Assembled {
   readonly scale: number
   /** Sign-extended; for a RIP-relative or absolute operand already the right one. */
   readonly displacement: bigint
+  /** Effective address that the registers have to give. */
+  readonly offset: bigint
   readonly reg: number
   readonly rm: number
   readonly vvvv: number
@@ -41,6 +45,7 @@ interface Modrm {
   readonly sib: number
   readonly displacementBytes: number
   readonly displacement: bigint
+  readonly offset: bigint
   readonly base: number
   readonly index: number
   readonly scale: number
@@ -57,6 +62,7 @@ function registerForm(random: Random, rmMask: number, high: boolean): Modrm {
     sib: -1,
     displacementBytes: 0,
     displacement: 0n,
+    offset: 0n,
     base: -1,
     index: -1,
     scale: 0,
@@ -64,22 +70,52 @@ function registerForm(random: Random, rmMask: number, high: boolean): Modrm {
   }
 }
 
-/** A memory operand at `target`; registers 0-15 (0-7 outside of 64-bit code). */
-function memoryForm(random: Random, shape: Shape, target: bigint): Modrm {
-  const limit = shape.bits === 64 ? 16 : 8
+/** Offset of a linear address in the segment that an operand with this default uses. */
+export function offsetIn(
+  shape: { readonly mode: Mode; readonly segment: number; readonly addressSize: number },
+  fallback: number,
+  linear: bigint,
+): bigint {
+  const base = segmentBase(shape.mode, shape.segment >= 0 ? shape.segment : fallback)
+  return BigInt.asUintN(shape.addressSize, linear - base)
+}
+
+const BX = 3
+const BP = 5
+const SI = 6
+const DI = 7
+/** Base and index of the 16-bit addressing modes by ModRM.rm; 6 is an absolute address with mod 0. */
+const ADDRESS16 = [[BX, SI], [BX, DI], [BP, SI], [BP, DI], [SI, -1], [DI, -1], [BP, -1], [BX, -1]] as const // prettier-ignore
+
+function memoryForm16(random: Random, shape: Shape, linear: bigint): Modrm {
+  const none = { sib: -1, scale: 0, ripRelative: false }
+  const mod = random.below(3)
+  const rm = random.below(8)
+  if (mod === 0 && rm === 6) {
+    const offset = offsetIn(shape, DS, linear)
+    return { ...none, mod, rm, displacementBytes: 2, displacement: offset, offset, base: -1, index: -1 }
+  }
+  const [base, index] = ADDRESS16[rm] ?? [SI, -1]
+  const displacement =
+    mod === 0 ? 0n : mod === 1 ? BigInt(random.between(-128, 127)) : BigInt(random.below(0x1_0000))
+  const offset = offsetIn(shape, base === BP ? SS : DS, linear)
+  return { ...none, mod, rm, displacementBytes: mod, displacement, offset, base, index }
+}
+
+/** A memory operand at `linear`; registers 0-15 (0-7 outside of 64-bit code). */
+function memoryForm(random: Random, shape: Shape, linear: bigint): Modrm {
+  if (shape.addressSize === 16) return memoryForm16(random, shape, linear)
+  const long = shape.mode === 64
+  const limit = long ? 16 : 8
   const none = { sib: -1, index: -1, scale: 0, ripRelative: false }
-  const signed = BigInt.asIntN(64, target)
-  const reachable = signed >= -0x8000_0000n && signed < 0x8000_0000n
+  const absolute = offsetIn(shape, DS, linear)
+  const signed = BigInt.asIntN(64, absolute)
+  const reachable = shape.addressSize === 32 || (signed >= -0x8000_0000n && signed < 0x8000_0000n)
   const kind = random.below(10)
-  if (kind === 0 && reachable) {
-    // absolute: in 64-bit code through a SIB byte without base and index
-    if (shape.bits === 64)
-      return { ...none, mod: 0, rm: 4, sib: 0x25, displacementBytes: 4, displacement: signed, base: -1 }
-    return { ...none, mod: 0, rm: 5, displacementBytes: 4, displacement: signed, base: -1 }
-  }
-  if (kind === 1 && shape.bits === 64 && reachable) {
-    return { ...none, mod: 0, rm: 5, displacementBytes: 4, displacement: signed, base: -1, ripRelative: true }
-  }
+  const fixed = { ...none, mod: 0, displacementBytes: 4, displacement: signed, offset: absolute, base: -1 }
+  // absolute: in 64-bit code through a SIB byte without base and index
+  if (kind === 0 && reachable) return long ? { ...fixed, rm: 4, sib: 0x25 } : { ...fixed, rm: 5 }
+  if (kind === 1 && long && reachable) return { ...fixed, rm: 5, ripRelative: true }
   const displacementBytes = random.pick([0, 1, 1, 4])
   const displacement =
     displacementBytes === 0
@@ -89,20 +125,15 @@ function memoryForm(random: Random, shape: Shape, target: bigint): Modrm {
         : BigInt(random.bits() | 0)
   const mod = displacementBytes === 0 ? 0 : displacementBytes === 1 ? 1 : 2
   let base = random.below(limit)
-  if (kind < 6) {
-    if (mod === 0 && (base & 7) === 5) base ^= 1
-    const sib = (base & 7) === 4 ? 0x24 : -1
-    return { ...none, mod, rm: base, sib, displacementBytes, displacement, base }
-  }
   if (mod === 0 && (base & 7) === 5) base ^= 1
+  const offset = offsetIn(shape, base === 4 || base === 5 ? SS : DS, linear)
+  const common = { mod, displacementBytes, displacement, offset, base, ripRelative: false }
+  if (kind < 6) return { ...none, ...common, rm: base, sib: (base & 7) === 4 ? 0x24 : -1 }
   let index = random.below(limit)
   if (index === 4 || index === base)
     index = (base + 1) % limit === 4 ? (base + 2) % limit : (base + 1) % limit
   const scale = random.below(4)
-  return {
-    mod, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | (base & 7), displacementBytes, displacement, base, index, scale,
-    ripRelative: false,
-  } // prettier-ignore
+  return { ...common, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | (base & 7), index, scale }
 }
 
 function pushLittle(out: number[], value: bigint, bytes: number): void {
@@ -115,13 +146,15 @@ function sizePrefixes(shape: Shape): { readonly operandSize: boolean; readonly w
   const several = row.widths.length > 1
   if (!several) return { operandSize: false, w: false }
   if (width === 64) return { operandSize: false, w: row.osize === 'rex' }
-  if (width === 16) return { operandSize: true, w: false }
-  return { operandSize: false, w: false }
+  // a row without a 16-bit form does not look at 66
+  if (!row.widths.includes(16)) return { operandSize: false, w: false }
+  return { operandSize: width !== (codeSizeOf(shape.mode) === 16 ? 16 : 32), w: false }
 }
 
-/** `target` is the gva of the memory operand; `rip` the address of the instruction. */
+/** `target` is the linear address of the memory operand; `rip` the address of the instruction. */
 export function assemble(random: Random, shape: Shape, target: bigint, rip: number): Assembled {
-  const { row, bits } = shape
+  const { row } = shape
+  const bits = codeSizeOf(shape.mode)
   const encoding = encodingOf(row)
   const vex = encoding.map >= 4
   const long = bits === 64
@@ -153,8 +186,8 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
   if (encoding.w === 1) w = false
 
   const head: number[] = []
-  const segmentPrefix = [-1, 0x26, 0x2e, 0x36, 0x3e][shape.segment] ?? -1
-  if (segmentPrefix >= 0) head.push(segmentPrefix)
+  const segmentPrefix = SEGMENT_PREFIXES[shape.segment]
+  if (segmentPrefix !== undefined) head.push(segmentPrefix)
   if (shape.addressSize !== bits) head.push(0x67)
   if (shape.lock) head.push(0xf0)
   if (sizes.operandSize && !vex) head.push(0x66)
@@ -240,6 +273,7 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
     index: modrm?.index ?? -1,
     scale: modrm?.scale ?? 0,
     displacement: modrm?.displacement ?? 0n,
+    offset: modrm?.offset ?? offsetIn(shape, DS, target),
     reg: reg | 0,
     rm: modrm && modrm.mod === 3 ? modrm.rm : -1,
     vvvv,

@@ -8,6 +8,7 @@
 import type { Row } from '#isa/row.ts'
 import type { Case } from './generate.ts'
 import * as at from './layout.ts'
+import { isSegmented } from './modes.ts'
 
 const GPR = [
   'rax',
@@ -63,6 +64,8 @@ function shiftCount(row: Row, request: DataView): number {
 /** Registers and memory that the manual leaves open. */
 function isUndefined(c: Case, request: DataView): boolean {
   const { row } = c
+  // BSWAP with a 16-bit operand size
+  if (row.mnemonic === 'bswap' && c.mode === 16) return true
   if (row.mnemonic === 'shld' || row.mnemonic === 'shrd') {
     const immediate = request.getUint8(at.REQUEST_CODE + c.length - 1)
     const count =
@@ -94,9 +97,9 @@ const X87_SF = 0x40
 const X87_C1 = 0x200
 
 /** C1 says which way a result was rounded: for transcendental functions the implementation's own, but for stack faults. */
-function statusOf(view: DataView, transcendental: boolean): number {
-  const sw = view.getUint16(at.STATE_FX + at.FX_SW, true)
-  return transcendental && !(sw & X87_SF) ? sw & ~X87_C1 : sw
+function maskStatus(row: Row, before: number, after: number): number {
+  const stackFault = (after & ~before & X87_SF) !== 0
+  return TRANSCENDENTAL.has(row.mnemonic) && !stackFault ? ~X87_C1 : ~0
 }
 
 /** `mmxFault`: whether an MMX instruction that faults has entered the MMX state is each vendor's choice. */
@@ -111,9 +114,9 @@ function changedFloat(
   const word = (view: DataView, offset: number): number => view.getUint16(fx + offset, true)
   if (word(request, at.FX_CW) !== word(result, at.FX_CW))
     parts.push(`cw=${word(result, at.FX_CW).toString(16)}`)
-  const transcendental = TRANSCENDENTAL.has(row.mnemonic)
-  const sw = statusOf(result, transcendental)
-  if (!mmxFault && sw !== statusOf(request, transcendental)) parts.push(`sw=${sw.toString(16)}`)
+  const swMask = maskStatus(row, word(request, at.FX_SW), word(result, at.FX_SW))
+  const sw = word(result, at.FX_SW) & swMask
+  if (!mmxFault && sw !== (word(request, at.FX_SW) & swMask)) parts.push(`sw=${sw.toString(16)}`)
   const tag = result.getUint8(fx + at.FX_TAG)
   if (!mmxFault && tag !== request.getUint8(fx + at.FX_TAG)) parts.push(`tag=${tag.toString(16)}`)
   const mxcsr = result.getUint32(fx + at.FX_MXCSR, true)
@@ -128,7 +131,8 @@ function changedFloat(
     const exponent = result.getUint16(after + 8, true)
     if (
       significand === request.getBigUint64(before, true) &&
-      exponent === request.getUint16(before + 8, true)
+      exponent === request.getUint16(before + 8, true) &&
+      !TRANSCENDENTAL.has(row.mnemonic)
     )
       continue
     parts.push(`r${physical}=${exponent.toString(16)}:${significand.toString(16)}`)
@@ -157,7 +161,8 @@ export function describe(c: Case, result: Uint8Array): string {
     if (vector === 14) parts.push(address.toString(16))
   }
   const rip =
-    after.getBigUint64(at.STATE_RIP, true) - BigInt(at.CODE_GVA + before.getUint32(at.REQUEST_OFFSET, true))
+    after.getBigUint64(at.STATE_RIP, true) -
+    BigInt((isSegmented(c.mode) ? 0 : at.CODE_GVA) + before.getUint32(at.REQUEST_OFFSET, true))
   parts.push(rip < 0n ? rip.toString(16) : `+${rip.toString(16)}`)
   if (isUndefined(c, before)) return `${parts.join(' ')} undefined`
   for (let i = 0; i < 16; i++) {

@@ -5,8 +5,9 @@
 import { encodingOf } from '#isa/opcode.ts'
 import { operandForms } from '#isa/operands.ts'
 import { placeOf, type Row } from '#isa/row.ts'
-import { assemble, type Assembled, type Shape } from './assemble.ts'
+import { assemble, offsetIn, type Assembled, type Shape } from './assemble.ts'
 import * as at from './layout.ts'
+import { codeSizeOf, DS, ES, isSegmented, segmentBase, SS, type CodeSize, type Mode } from './modes.ts'
 import { Random } from './random.ts'
 import { float32, float64, float80, integer, vector } from './values.ts'
 
@@ -14,7 +15,7 @@ export interface Case {
   readonly row: Row
   readonly width: Row['widths'][number]
   readonly seed: string
-  readonly bits: 32 | 64
+  readonly mode: Mode
   readonly length: number
   readonly memory: boolean
   /** The request of oracle.c. */
@@ -43,7 +44,7 @@ function memoryBytes(row: Row, width: number): number {
 const FLOAT =
   /^(f|add[ps]|sub[ps]|mul[ps]|div[ps]|min[ps]|max[ps]|cmp[ps]|sqrt|rcp|rsqrt|cvt|u?comis|round|dpp|h(add|sub)p|addsub)/
 
-function chooseTarget(random: Random, row: Row, bytes: number, bits: 32 | 64): bigint {
+function chooseTarget(random: Random, row: Row, bytes: number, bits: CodeSize): bigint {
   const kind = random.below(100)
   let target: number
   if (kind < 72)
@@ -74,11 +75,11 @@ export class CaseBuilder {
   readonly view = new DataView(this.request.buffer)
   readonly random: Random
 
-  readonly #bits: number
+  readonly #mode: Mode
 
-  constructor(random: Random, bits: 32 | 64) {
+  constructor(random: Random, mode: Mode) {
     this.random = random
-    this.#bits = bits
+    this.#mode = mode
   }
 
   getGpr(i: number): bigint {
@@ -86,7 +87,13 @@ export class CaseBuilder {
   }
 
   setGpr(i: number, value: bigint): void {
-    this.view.setBigUint64(at.STATE_GPR + 8 * i, BigInt.asUintN(this.#bits, value), true)
+    this.view.setBigUint64(at.STATE_GPR + 8 * i, BigInt.asUintN(this.#mode === 64 ? 64 : 32, value), true)
+  }
+
+  /** Linear address of the top of the stack. */
+  stack(): bigint {
+    const pointer = BigInt.asUintN(this.#mode === 16 ? 16 : 64, this.getGpr(4))
+    return segmentBase(this.#mode, SS) + pointer
   }
 
   /** Stores up to 8 bytes at a gva, as far as they lie in a window. */
@@ -107,11 +114,11 @@ export class CaseBuilder {
   }
 }
 
-function fillRegisters(c: CaseBuilder, bits: 32 | 64): void {
+function fillRegisters(c: CaseBuilder, mode: Mode): void {
   const { random } = c
-  for (let i = 0; i < 16; i++)
-    c.setGpr(i, bits === 64 ? integer(random) : i < 8 ? integer(random) & 0xffff_ffffn : 0n)
-  c.setGpr(4, BigInt(at.WINDOW_A + 128 + 8 * random.below(32)))
+  for (let i = 0; i < 16; i++) c.setGpr(i, mode === 64 || i < 8 ? integer(random) : 0n)
+  const junk = mode === 16 && random.chance(0.5) ? BigInt(random.below(0x1_0000)) << 16n : 0n
+  c.setGpr(4, (BigInt(at.WINDOW_A + 128 + 8 * random.below(32)) - segmentBase(mode, SS)) | junk)
   let flags = 0x202n
   for (const bit of [0, 2, 4, 6, 7, 11]) if (random.chance(0.5)) flags |= 1n << BigInt(bit)
   if (random.chance(0.2)) flags |= 0x400n
@@ -179,14 +186,16 @@ function fillMemory(c: CaseBuilder, row: Row, target: bigint, bytes: number): vo
 /** What some instructions need to be more than an exception. Runs after the address registers are set. */
 function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target: bigint): void {
   const { random } = c
-  const { width, memory } = shape
+  const { width, memory, mode, addressSize } = shape
   const inWindow = (): bigint => BigInt(at.WINDOW_A + 96 + random.below(320))
+  // what a 16-bit address or count leaves out of its register
+  const junk = (): bigint => (addressSize === 16 ? BigInt(random.bits()) & 0xffff_0000n : 0n)
   const free = (register: number): boolean => register !== made.base && register !== made.index
   const set = (register: number, value: bigint): void => {
     if (free(register)) c.setGpr(register, value)
   }
   const small = (limit: number): bigint => BigInt(random.below(limit))
-  const code = BigInt(at.CODE_GVA + 0xe80 + random.below(0x100))
+  const code = BigInt((isSegmented(mode) ? 0 : at.CODE_GVA) + 0xe80 + random.below(0x100))
   const name = row.mnemonic
   const operandBits = BigInt(width || 64)
   const operandMask = (1n << operandBits) - 1n
@@ -200,25 +209,27 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
       else set(2, name === 'idiv' && (rax >> (operandBits - 1n)) & 1n && random.chance(0.7) ? ~0n : small(4))
     }
   } else if (/^(movs|cmps|stos|lods|scas)[bwdqv]?/.test(name) && row.rep) {
-    set(6, inWindow())
-    set(7, random.chance(0.1) ? BigInt(at.DATA_GVA + 0x2000 - 24) : inWindow())
-    c.setGpr(1, small(14))
-    if (random.chance(0.3)) c.setGpr(0, c.peek(c.getGpr(7) & 0xffff_ffffn, 8))
+    const from = inWindow()
+    const to = random.chance(0.1) ? BigInt(at.DATA_GVA + 0x2000 - 24) : inWindow()
+    c.setGpr(6, offsetIn(shape, DS, from) | junk())
+    c.setGpr(7, offsetIn({ mode, addressSize, segment: ES }, ES, to) | junk())
+    c.setGpr(1, small(14) | junk())
+    if (random.chance(0.3)) c.setGpr(0, c.peek(to, 8))
     if (name.startsWith('cmps') && random.chance(0.6)) {
-      for (let i = -48n; i < 64n; i += 8n)
-        if (random.chance(0.8)) c.poke(c.getGpr(6) + i, c.peek(c.getGpr(7) + i, 8), 8)
+      for (let i = -48n; i < 64n; i += 8n) if (random.chance(0.8)) c.poke(from + i, c.peek(to + i, 8), 8)
     }
   } else if (/^loop|^jr?[er]?cxz/.test(name)) {
-    if (random.chance(0.6)) c.setGpr(1, small(3))
+    if (random.chance(0.6)) c.setGpr(1, small(3) | junk())
   } else if (name === 'ret') {
-    if (random.chance(0.9)) c.poke(c.getGpr(4), code, 8)
+    if (random.chance(0.9)) c.poke(c.stack(), code, 8)
   } else if (name === 'jmp' || name === 'call') {
-    if (random.chance(0.9)) {
+    // a push that faults and a target that does: vendors differ in which comes first
+    if (random.chance(0.9) || made.base === 4) {
       if (memory) c.poke(target, code, 8)
       else if (made.rm >= 0) c.setGpr(made.rm, code)
     }
-  } else if (name === 'leave' || name === 'enter') c.setGpr(5, inWindow() & ~7n)
-  else if (name === 'popf') c.poke(c.getGpr(4), random.u64() & ~0x4_0100n, 8) // no TF, no AC
+  } else if (name === 'leave' || name === 'enter') c.setGpr(5, (inWindow() & ~7n) - segmentBase(mode, SS))
+  else if (name === 'popf') c.poke(c.stack(), random.u64() & ~0x4_0100n, 8) // no TF, no AC
   else if (name === 'bound') {
     const low = random.below(100) - 50
     const step = BigInt(width) / 8n
@@ -242,11 +253,11 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
   } else if (name.startsWith('pcmpestr')) {
     set(0, BigInt.asUintN(64, BigInt(random.below(40) - 20)))
     set(2, BigInt.asUintN(64, BigInt(random.below(40) - 20)))
-  } else if (name.startsWith('maskmov')) c.setGpr(7, target)
+  } else if (name.startsWith('maskmov')) c.setGpr(7, made.offset | junk())
   // bit 17 exists on AMD only
   else if (name === 'ldmxcsr')
     c.poke(target, BigInt(random.bits() & (random.chance(0.8) ? 0xffff : 0x1_ffff)), 4)
-  else if (name === 'xlatb' || name === 'xlat') c.setGpr(3, inWindow() - 64n)
+  else if (name === 'xlatb' || name === 'xlat') c.setGpr(3, offsetIn(shape, DS, inWindow() - 64n) | junk())
   if (/^pcmp[ei]str/.test(name)) similarStrings(c, made, memory, target)
 }
 
@@ -268,7 +279,7 @@ function similarStrings(c: CaseBuilder, made: Assembled, memory: boolean, target
 function immediates(
   random: Random,
   row: Row,
-  shape: { readonly width: number; readonly bits: 32 | 64; readonly addressSize: number },
+  shape: Omit<Shape, 'immediates'>,
   target: bigint,
   toCode: () => bigint,
 ): Shape['immediates'] {
@@ -289,48 +300,75 @@ function immediates(
     else if (place === 'rel8') out.push({ bytes: 1, value: toCode() & 0xffn })
     else if (place === 'relz') out.push({ bytes: operandBytes, value: toCode() & 0xffff_ffffn })
     else if (place === 'moffs8' || place === 'moffsv')
-      out.push({ bytes: shape.addressSize / 8, value: target })
+      out.push({ bytes: shape.addressSize / 8, value: offsetIn(shape, DS, target) })
   }
   return out
+}
+
+/** The code size and segments to run a row with; undefined when no mode has this width. */
+function chooseMode(random: Random, row: Row, width: Row['widths'][number]): Mode | undefined {
+  const encoding = encodingOf(row)
+  const legacy = random.pick<Mode>([32, 32, 16, 16, 33])
+  if (row.modes === 'legacy') return width === 64 && row.widths.length > 1 ? undefined : legacy
+  if (encoding.addressSizes === 1) return width === 64 && row.widths.length > 1 ? undefined : legacy
+  if (row.modes === 'long' || encoding.addressSizes === 4) {
+    return row.osize === 'f64' && row.widths.length > 1 && width !== 64 ? undefined : 64
+  }
+  if (width === 64 && row.widths.length > 1) return 64
+  if (row.operands.some((o) => /:(r|R|rm|o)64$/.test(o)) && encoding.w === 2) return 64
+  // pushes and near branches are 64 bits wide in 64-bit code, and 66 in front of a branch means different things to Intel and AMD
+  if (row.osize !== 'rex' && row.widths.length > 1 && (width === 32 || row.osize === 'f64')) return legacy
+  return random.chance(0.75) ? 64 : legacy
+}
+
+function chooseAddressSize(random: Random, row: Row, mode: Mode): 16 | 32 | 64 {
+  const sizes = encodingOf(row).addressSizes
+  if (sizes !== 7) return sizes === 1 ? 16 : sizes === 2 ? 32 : 64
+  if (mode === 64) return random.chance(0.06) ? 32 : 64
+  if (mode === 16) return random.chance(0.2) ? 32 : 16
+  return mode === 33 && random.chance(0.2) ? 16 : 32
+}
+
+function chooseSegment(random: Random, mode: Mode): number {
+  if (isSegmented(mode)) return random.chance(0.3) ? random.below(6) : -1
+  return random.chance(0.04) ? random.below(4) : -1
+}
+
+/** Sets the base register so that the operand lies where it shall. */
+function aim(c: CaseBuilder, { mode, addressSize }: Shape, made: Assembled): void {
+  if (made.base < 0) return
+  const mask = (1n << BigInt(addressSize)) - 1n
+  const index = made.index >= 0 ? c.getGpr(made.index) : 0n
+  const base = made.offset - made.displacement - (index << BigInt(made.scale))
+  // a narrow address ignores the upper part of its registers; a 16-bit stack pointer stays as it is
+  const junk = addressSize < codeSizeOf(mode) || addressSize === 16 ? c.random.u64() & ~mask : 0n
+  c.setGpr(made.base, (base & mask) | junk)
 }
 
 /** Undefined when the row has no such form in the chosen code size. */
 export function makeCase(row: Row, width: Row['widths'][number], seed: string): Case | undefined {
   const random = new Random(`${row.id}/${width}/${seed}`)
   const encoding = encodingOf(row)
-  let bits: 32 | 64 = row.modes === 'legacy' ? 32 : row.modes === 'long' || random.chance(0.85) ? 64 : 32
-  if (width === 64 && row.widths.length > 1) {
-    if (row.modes === 'legacy') return undefined
-    bits = 64
-  }
-  if (row.operands.some((o) => /:(r|R|rm|o)64$/.test(o)) && encoding.w === 2) bits = 64
-  // near branches and pushes are 64 bits wide in 64-bit code: no 32-bit form, and 66 means different things to Intel and AMD
-  if (bits === 64 && row.osize !== 'rex' && row.widths.length > 1) {
-    if (width === 32 || (width === 16 && row.osize === 'f64')) bits = 32
-  }
-  if (bits === 32 && row.modes === 'long') return undefined
+  const mode = chooseMode(random, row, width)
+  if (mode === undefined) return undefined
   const forms = operandForms(row)
   const implicit = row.operands.some((o) => /:(mdi|mbx|moffs8|moffsv)$/.test(o))
   const modrmMemory = encoding.modrm && encoding.memory && !implicit
   const memory = modrmMemory && (!forms.register || !encoding.register || random.chance(0.45))
-  let addressSize: 32 | 64 = bits
-  if (bits === 64 && random.chance(0.06) && encoding.addressSizes === 7) addressSize = 32
-  if (encoding.addressSizes === 2) addressSize = 32
-  if (encoding.addressSizes === 4) addressSize = 64
-  if (encoding.addressSizes === 1 || (addressSize === 64 && bits === 32)) return undefined
+  const addressSize = chooseAddressSize(random, row, mode)
+  // flat 16-bit addresses reach nothing
+  if (addressSize === 16 && mode === 32 && memory) return undefined
 
   const bytes = memoryBytes(row, width)
-  const touches = memory || implicit
-  let target = bytes > 32 ? chooseImage(random, bytes) : chooseTarget(random, row, bytes, bits)
-  if (addressSize === 32) target &= 0xffff_ffffn
+  const target = bytes > 32 ? chooseImage(random, bytes) : chooseTarget(random, row, bytes, codeSizeOf(mode))
   const offset = 0x100 + random.below(0xc00)
   const rip = at.CODE_GVA + offset
   const lock = row.lock && memory && row.operands[0]?.startsWith('r:') !== true && random.chance(0.2)
   const repeat = row.rep ? random.pick([0, 0xf2, 0xf3]) : 0
-  const segment = random.chance(0.04) && !row.op.includes('3E') ? random.between(1, 4) : 0
+  const segment = chooseSegment(random, mode)
+  const draft = { row, width, mode, memory, addressSize, repeat, lock, segment }
 
   // the displacement counts from the end of the instruction, whose length does not depend on it
-  const draft = { row, width, bits, memory, addressSize, repeat, lock, segment }
   const state = random.bits()
   const build = (relative: bigint): Assembled => {
     const own = new Random(`${seed}/${state}`)
@@ -348,23 +386,17 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   if (to > offset - 2 && to < offset + 18) to = offset + 20
   const made = build(random.chance(0.97) || near ? BigInt(to - offset - length) : BigInt(random.bits() | 0))
 
-  const c = new CaseBuilder(random, bits)
-  fillRegisters(c, bits)
+  const c = new CaseBuilder(random, mode)
+  const shape = { ...draft, immediates: [] }
+  fillRegisters(c, mode)
   fillFloat(c, row)
   fillMemory(c, row, target, bytes)
-  if (memory && made.base >= 0) {
-    const width64 = (1n << BigInt(addressSize)) - 1n
-    const index = made.index >= 0 ? c.getGpr(made.index) : 0n
-    const base = target - made.displacement - (index << BigInt(made.scale))
-    // a 32-bit address ignores the upper half of its registers
-    const junk = addressSize < bits ? random.u64() & ~width64 : 0n
-    c.setGpr(made.base, (base & width64) | junk)
-  }
-  prepare(c, row, { ...draft, immediates: [] }, made, target)
-  if (touches && bytes <= 8 && !memory && implicit) c.poke(target, integer(random), bytes)
+  if (memory) aim(c, shape, made)
+  prepare(c, row, shape, made, target)
+  if (bytes <= 8 && !memory && implicit) c.poke(target, integer(random), bytes)
   c.request.fill(0xcc, at.REQUEST_CODE, at.REQUEST_CODE + 16)
   c.request.set(made.bytes, at.REQUEST_CODE)
   c.view.setUint32(at.REQUEST_OFFSET, offset, true)
-  c.view.setUint32(at.REQUEST_BITS, bits, true)
-  return { row, width, seed, bits, length, memory, request: c.request }
+  c.view.setUint32(at.REQUEST_MODE, mode, true)
+  return { row, width, seed, mode, length, memory, request: c.request }
 }

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
 import * as at from './layout.ts'
+import { CS, isSegmented, SEGMENTS, type Mode } from './modes.ts'
 
 const MEMORY_PAGES = 1024
 const MEMORY_MAX_PAGES = 65536
@@ -39,6 +40,7 @@ const ATTR_CODE64 = 0xafb
 const ATTR_CODE32 = 0xcfb
 const ATTR_DATA = 0xcf3
 const ATTR_TSS = 0x8b
+const ATTR_DB = 0x400
 
 const CR0 = 0x8005_0033n // PG AM WP NE ET MP PE
 const CR4 = 0x5_06a0n // PAE PGE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE
@@ -232,7 +234,15 @@ export class Guest {
     this.#view.setUint16(address + abi.SEG_SELECTOR, selector, true)
   }
 
-  #loadSystem(bits: number): void {
+  #loadFlat(mode: Mode): void {
+    const long = mode === 64
+    this.#segment(CS, long ? USER_CS64 : USER_CS32, long ? ATTR_CODE64 : ATTR_CODE32)
+    for (const data of [abi.SEG_SS, abi.SEG_DS, abi.SEG_ES]) this.#segment(data, USER_DS, ATTR_DATA)
+    for (const none of [abi.SEG_FS, abi.SEG_GS, abi.SEG_LDTR])
+      this.#segment(none, 0, abi.SEG_ATTR_UNUSABLE, 0)
+  }
+
+  #loadSystem(mode: Mode): void {
     const cpu = this.#cpu
     this.#u64(cpu + abi.CPU_CR0, CR0)
     this.#u64(cpu + abi.CPU_CR2, 0n)
@@ -240,10 +250,12 @@ export class Guest {
     this.#u64(cpu + abi.CPU_CR4, CR4)
     this.#u64(cpu + abi.CPU_EFER, EFER)
     this.#u64(cpu + abi.CPU_XCR0, 3n)
-    this.#segment(abi.SEG_CS, bits === 64 ? USER_CS64 : USER_CS32, bits === 64 ? ATTR_CODE64 : ATTR_CODE32)
-    for (const data of [abi.SEG_SS, abi.SEG_DS, abi.SEG_ES]) this.#segment(data, USER_DS, ATTR_DATA)
-    for (const none of [abi.SEG_FS, abi.SEG_GS, abi.SEG_LDTR])
-      this.#segment(none, 0, abi.SEG_ATTR_UNUSABLE, 0)
+    if (isSegmented(mode)) {
+      SEGMENTS.forEach(({ selector, base, limit, type }, i) => {
+        this.#segment(i, selector, type | (mode === 33 ? ATTR_DB : 0), limit, BigInt(base))
+      })
+      this.#segment(abi.SEG_LDTR, 0, abi.SEG_ATTR_UNUSABLE, 0)
+    } else this.#loadFlat(mode)
     this.#segment(abi.SEG_TR, 0x40, ATTR_TSS, 0x67, UPPER | BigInt(TSS))
     this.#segment(abi.SEG_GDTR, 0, 0, 0x3f, UPPER | BigInt(GDT))
     this.#segment(abi.SEG_IDTR, 0, 0, 0x1ff, UPPER | BigInt(IDT))
@@ -260,7 +272,8 @@ export class Guest {
     const from = new DataView(request.buffer, request.byteOffset, request.byteLength)
     this.#bytes.set(request.subarray(at.STATE_GPR, at.STATE_GPR + 128), cpu + abi.CPU_GPR)
     const offset = from.getUint32(at.REQUEST_OFFSET, true)
-    this.#u64(cpu + abi.CPU_RIP, BigInt(at.CODE_GVA + offset))
+    const flat = !isSegmented(from.getUint32(at.REQUEST_MODE, true) as Mode)
+    this.#u64(cpu + abi.CPU_RIP, BigInt((flat ? at.CODE_GVA : 0) + offset))
     const flags = from.getUint32(at.STATE_RFLAGS, true)
     this.#u32(cpu + abi.CPU_EFLAGS, (flags & ~0x8d5) | 2)
     this.#kernel.flags_set(flags)
@@ -291,8 +304,8 @@ export class Guest {
 
   /** Runs one request; the result has RESULT_BYTES and is reused by the next call. */
   run(request: Uint8Array): Uint8Array {
-    const bits = new DataView(request.buffer, request.byteOffset).getUint32(at.REQUEST_BITS, true)
-    this.#loadSystem(bits)
+    const mode = new DataView(request.buffer, request.byteOffset).getUint32(at.REQUEST_MODE, true)
+    this.#loadSystem(mode as Mode)
     this.#loadState(request)
     this.#kernel.update_mode()
     this.#armed = true

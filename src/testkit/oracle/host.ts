@@ -17,7 +17,16 @@ export function buildOracle(): string | undefined {
   try {
     execFileSync(
       'gcc',
-      ['-O1', '-fno-stack-protector', '-mno-red-zone', '-fcf-protection=none', '-o', binary, SOURCE],
+      [
+        '-O1',
+        '-fno-stack-protector',
+        '-mno-red-zone',
+        '-mfsgsbase',
+        '-fcf-protection=none',
+        '-o',
+        binary,
+        SOURCE,
+      ],
       { stdio: 'pipe' },
     )
   } catch {

@@ -8,7 +8,7 @@ export const STATE_BYTES = 1424
 
 export const REQUEST_CODE = 1424 // 16 bytes
 export const REQUEST_OFFSET = 1440 // u32
-export const REQUEST_BITS = 1444 // u32
+export const REQUEST_MODE = 1444 // u32, a Mode of modes.ts
 export const REQUEST_BYTES = 1448
 
 export const RESULT_VECTOR = 1424

@@ -9,9 +9,13 @@
  *   0x20000000  data, 2 pages read-write; 0x20002000 is not mapped
  *   0x30000000  data, 1 page read-only
  *
- * Build: gcc -O1 -mno-red-zone -fno-stack-protector -o oracle oracle.c (x86-64 Linux). Not for untrusted input.
+ * Modes 16 and 33 run in segments of the LDT whose bases, limits and types are those of modes.ts; entries 1-6 are the 16-bit
+ * ES CS SS DS FS GS, entries 9-14 the 32-bit ones.
+ *
+ * Build: gcc -O1 -mno-red-zone -mfsgsbase -fno-stack-protector -o oracle oracle.c (x86-64 Linux). Not for untrusted input.
  */
 #define _GNU_SOURCE
+#include <asm/ldt.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
@@ -19,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -45,7 +50,7 @@ struct request {
   struct state in;
   uint8_t code[16];
   uint32_t offset; /* of the instruction in the code page */
-  uint32_t bits;   /* 64, or 32 for compatibility mode */
+  uint32_t mode;   /* 64; 32 flat; 16 and 33: 16- and 32-bit code with the segments of modes.ts */
 };
 
 struct result {
@@ -61,6 +66,56 @@ static int count, current;
 static ucontext_t home;
 static uint8_t home_fx[4096];
 static int running;
+static uint64_t home_fs;
+
+#define STRICT_RESTORE_SS 4
+
+struct segment {
+  uint32_t base, limit;
+  int contents; /* 0 data, 1 expand-down, 2 code */
+  int read_only;
+};
+
+static const struct segment segments[6] = {
+    {DATA + 0x20, 0x10df, 0, 0}, {CODE, 0x0fff, 2, 0},          {DATA + 0x10, 0x1fef, 0, 0},
+    {DATA, 0x1fff, 0, 0},        {DATA - 0x1000, 0x1f7f, 1, 0}, {DATA + 0x40, 0x1fbf, 0, 1},
+};
+
+static uint16_t selector(uint32_t mode, int segment) { return (uint16_t)(((mode == 16 ? 1 : 9) + segment) * 8 + 7); }
+
+static void make_segments(void) {
+  for (int mode = 16; mode <= 33; mode += 17) {
+    for (int i = 0; i < 6; i++) {
+      struct user_desc d = {.entry_number = selector((uint32_t)mode, i) >> 3,
+                            .base_addr = segments[i].base,
+                            .limit = segments[i].limit,
+                            .seg_32bit = mode == 33,
+                            .contents = (unsigned)segments[i].contents,
+                            .read_exec_only = (unsigned)segments[i].read_only,
+                            .useable = 1};
+      if (syscall(SYS_modify_ldt, 1, &d, sizeof d) != 0) {
+        perror("modify_ldt");
+        exit(1);
+      }
+    }
+  }
+}
+
+/* FS of the C library; without it nothing of the library that is thread-local works. */
+static void restore_fs(void) {
+  __asm__ volatile("mov %0, %%fs\n\twrfsbase %1" ::"r"(0), "r"(home_fs));
+}
+
+/* sigreturn loads CS and SS, the others are whatever they are when it is called. */
+static uint64_t load_segments(uint32_t mode) {
+  if (mode == 64 || mode == 32) {
+    __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" ::"r"(0x2b));
+    return (mode == 64 ? 0x33ul : 0x23ul) | 0x2bul << 48;
+  }
+  __asm__ volatile("mov %0, %%es\n\tmov %1, %%ds\n\tmov %2, %%fs\n\tmov %3, %%gs" ::"r"((uint32_t)selector(mode, 0)),
+                   "r"((uint32_t)selector(mode, 3)), "r"((uint32_t)selector(mode, 4)), "r"((uint32_t)selector(mode, 5)));
+  return selector(mode, 1) | (uint64_t)selector(mode, 2) << 48;
+}
 
 static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                               REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
@@ -71,10 +126,11 @@ static void enter(ucontext_t *uc) {
   struct request *r = &requests[current];
   greg_t *g = uc->uc_mcontext.gregs;
   for (int i = 0; i < 16; i++) g[order[i]] = (greg_t)r->in.gpr[i];
-  g[REG_RIP] = (greg_t)(CODE + r->offset);
+  int flat = r->mode == 64 || r->mode == 32;
+  g[REG_RIP] = (greg_t)((flat ? CODE : 0) + r->offset);
   g[REG_EFL] = (greg_t)r->in.rflags;
-  uint64_t selectors = (uint64_t)g[REG_CSGSFS];
-  g[REG_CSGSFS] = (greg_t)((selectors & ~0xfffful) | (r->bits == 32 ? 0x23 : 0x33));
+  g[REG_CSGSFS] = (greg_t)load_segments(r->mode);
+  uc->uc_flags |= STRICT_RESTORE_SS;
   uint8_t *fx = (uint8_t *)uc->uc_mcontext.fpregs;
   memcpy(fx, r->in.fx, 416); /* bytes 464-511 belong to the kernel */
   *(uint64_t *)(fx + 512) |= 3;
@@ -89,6 +145,8 @@ static void leave(ucontext_t *uc, int sig) {
   greg_t *g = uc->uc_mcontext.gregs;
   memset(out, 0, sizeof *out);
   for (int i = 0; i < 16; i++) out->out.gpr[i] = (uint64_t)g[order[i]];
+  /* a 16-bit stack leaves bits of the kernel's RSP above the guest's 32 */
+  if (requests[current].mode != 64) out->out.gpr[4] &= 0xffffffffu;
   out->vector = sig == SIGALRM ? 256 : (uint32_t)g[REG_TRAPNO];
   out->error = (uint32_t)g[REG_ERR];
   out->address = (uint64_t)g[REG_CR2];
@@ -119,6 +177,8 @@ static void handler(int sig, siginfo_t *info, void *context) {
     return;
   }
   running = 0;
+  restore_fs();
+  uc->uc_flags |= STRICT_RESTORE_SS;
   void *fpregs = uc->uc_mcontext.fpregs;
   memcpy(uc->uc_mcontext.gregs, home.uc_mcontext.gregs, sizeof(gregset_t));
   memcpy(fpregs, home_fx, 512 + 64);
@@ -166,8 +226,8 @@ int main(void) {
   sigfillset(&action.sa_mask);
   const int signals[] = {SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGALRM, SIGUSR1};
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &action, 0);
-  /* compatibility mode needs real data segments; 64-bit code does not care */
-  __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" ::"r"(0x2b));
+  make_segments();
+  __asm__ volatile("rdfsbase %0" : "=r"(home_fs));
   /* the size word tells the reader that both sides agree on the layout */
   uint32_t hello[2] = {sizeof(struct request), sizeof(struct result)};
   write_all(hello, sizeof hello);

@@ -73,7 +73,7 @@ function hostLines(oracle: string, cases: readonly Case[]): string[] {
 function report(c: Case, want: string, got: string): void {
   const code = Buffer.from(c.request.subarray(REQUEST_CODE, REQUEST_CODE + c.length)).toString('hex')
   print(
-    `  ${c.row.id}/${c.width} seed ${c.seed}, ${c.bits}-bit: ${code}\n    host  ${want}\n    guest ${got}`,
+    `  ${c.row.id}/${c.width} seed ${c.seed}, mode ${c.mode}: ${code}\n    host  ${want}\n    guest ${got}`,
   )
 }
 
