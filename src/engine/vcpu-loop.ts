@@ -62,7 +62,10 @@ export function createEngine(
   const words = new Int32Array(memory.buffer)
   const wait = (address: number, expected: number, timeoutMs: number): void =>
     void Atomics.wait(words, address >> 2, expected | 0, timeoutMs)
-  const kernelInstance = new WebAssembly.Instance(kernel, { env: { memory, abort }, host: { now, kick, wait } })
+  const kernelInstance = new WebAssembly.Instance(kernel, {
+    env: { memory, abort },
+    host: { now, kick, wait },
+  })
   const interpInstance = new WebAssembly.Instance(interp, { env: { memory }, kernel: kernelInstance.exports })
   const { bind, code_cache_init } = kernelInstance.exports as unknown as KernelExports
   const { run } = interpInstance.exports as unknown as InterpExports
@@ -77,9 +80,15 @@ export function runVcpu(message: StartMessage, port: VcpuPort): void {
   const { vcpu, cpu, memory, protocol } = message
   const crash = (error: unknown): void => {
     const known = error instanceof Error
-    port.post({ type: 'crashed', vcpu, message: known ? error.message : String(error), stack: known ? error.stack : undefined })
+    port.post({
+      type: 'crashed',
+      vcpu,
+      message: known ? error.message : String(error),
+      stack: known ? error.stack : undefined,
+    })
   }
-  if (protocol !== MESSAGE_PROTOCOL) return crash(new EngineError(`message protocol ${protocol}, want ${MESSAGE_PROTOCOL}`))
+  if (protocol !== MESSAGE_PROTOCOL)
+    return crash(new EngineError(`message protocol ${protocol}, want ${MESSAGE_PROTOCOL}`))
   try {
     const engine = createEngine(message, port.clock(message.clockOriginMs), () => port.post({ type: 'kick' }))
     port.post({ type: 'ready', vcpu })
@@ -116,7 +125,8 @@ function loop(engine: Engine, words: Int32Array, cpu: number, vcpu: number, port
   }
 }
 
-const hex = (words: Int32Array, address: number): string => ((words[address >>> 2] ?? 0) >>> 0).toString(16).padStart(8, '0')
+const hex = (words: Int32Array, address: number): string =>
+  ((words[address >>> 2] ?? 0) >>> 0).toString(16).padStart(8, '0')
 
 /** Blocks without CPU time while the requests of the vCPU say so; whoever changes them notifies. */
 function sleepWhile(words: Int32Array, cpu: number, asleep: (requests: number) => boolean): void {

@@ -34,12 +34,14 @@ const AUX_DELTAS = 0xff01
 const BITS = { i8: 8, i16: 16, i32: 32, i64: 64 } as const
 
 function bitsOf(value: Val): 8 | 16 | 32 | 64 {
-  if (value.ty === 'i8' || value.ty === 'i16' || value.ty === 'i32' || value.ty === 'i64') return BITS[value.ty]
+  if (value.ty === 'i8' || value.ty === 'i16' || value.ty === 'i32' || value.ty === 'i64')
+    return BITS[value.ty]
   throw new Error(`flags of a ${value.ty} value`)
 }
 
 const i32 = (o: FlagOps, value: number): Val => o.const('i32', value)
-const wide = (o: FlagOps, value: Val): Val => (value.ty === 'i64' ? value : value.ty === 'i32' ? value : o.zext(value, 'i32'))
+const wide = (o: FlagOps, value: Val): Val =>
+  value.ty === 'i64' ? value : value.ty === 'i32' ? value : o.zext(value, 'i32')
 const extend = (o: FlagOps, value: Val): Val => (value.ty === 'i64' ? value : o.sext(value, 'i64'))
 
 /** CF, PO and AF from a carry vector of the operand width. */
@@ -162,7 +164,11 @@ export function readCond(o: FlagOps, flags: LazyFlags, cc: Cond): Val {
 }
 
 /** Sets the flags given (each 0/1) and keeps the others. */
-export function setFlagBits(o: FlagOps, old: LazyFlags, bits: { readonly [F in ArithFlag]?: Val }): LazyFlags {
+export function setFlagBits(
+  o: FlagOps,
+  old: LazyFlags,
+  bits: { readonly [F in ArithFlag]?: Val },
+): LazyFlags {
   const want = (name: ArithFlag): Val => bits[name] ?? readFlag(o, old, name)
   const carries = auxOfBits(o, o.shl(want('cf'), i32(o, 31)), want('of'), want('af'))
   if (!bits.zf && !bits.sf && !bits.pf) {

@@ -60,7 +60,11 @@ export interface Handlers {
  * What is inlined, by mnemonic: frequency in traces of a Linux boot, of gcc and of python. The limit that matters is
  * TurboFan's: about 300 cases compile in under 60 ms, thousands take seconds and run slower.
  */
-const HOT: readonly { readonly mnemonics: string; readonly widths: readonly number[]; readonly forms: string }[] = [
+const HOT: readonly {
+  readonly mnemonics: string
+  readonly widths: readonly number[]
+  readonly forms: string
+}[] = [
   { mnemonics: 'mov', widths: [32, 64], forms: 'RMX' },
   { mnemonics: 'mov', widths: [8], forms: 'RMX' },
   { mnemonics: 'mov', widths: [16], forms: 'M' },
@@ -80,8 +84,16 @@ const HOT: readonly { readonly mnemonics: string; readonly widths: readonly numb
   { mnemonics: 'ret leave', widths: [64], forms: 'R' },
   { mnemonics: 'nop', widths: [0, 32, 64], forms: 'RM' },
   { mnemonics: 'cdqe cdq cqo', widths: [0, 32, 64], forms: 'R' },
-  { mnemonics: 'jo jno jb jae jz jnz jbe ja js jns jp jnp jl jge jle jg je jne', widths: [32, 64], forms: 'R' },
-  { mnemonics: 'cmovz cmovnz cmovb cmovae cmove cmovne cmovbe cmova cmovl cmovge cmovle cmovg', widths: [64, 32], forms: 'R' },
+  {
+    mnemonics: 'jo jno jb jae jz jnz jbe ja js jns jp jnp jl jge jle jg je jne',
+    widths: [32, 64],
+    forms: 'R',
+  },
+  {
+    mnemonics: 'cmovz cmovnz cmovb cmovae cmove cmovne cmovbe cmova cmovl cmovge cmovle cmovg',
+    widths: [64, 32],
+    forms: 'R',
+  },
   { mnemonics: 'setz setnz sete setne seta setb', widths: [8], forms: 'R' },
 ]
 
@@ -110,7 +122,9 @@ function formsOf(row: Row, width: number): Form[] {
 export function assignHandlers(rows: readonly Row[]): Handlers {
   const key = (row: Row, width: number, form: Form): string => `${row.id}/${width}/${form}`
   const instances = rows.flatMap((row) =>
-    row.widths.flatMap((width) => formsOf(row, width).map((form) => ({ row, width, form, hot: isHot(row, width, form) }))),
+    row.widths.flatMap((width) =>
+      formsOf(row, width).map((form) => ({ row, width, form, hot: isHot(row, width, form) })),
+    ),
   )
   const ordered = [...instances.filter((i) => i.hot), ...instances.filter((i) => !i.hot)]
   const list = ordered.map((instance, index) => ({ ...instance, id: HANDLER_FIRST + index }))

@@ -22,7 +22,18 @@ import type { IntTy, Ty } from './emit.ts'
 import type { Operand, Row } from './row.ts'
 
 export type Access = 'r' | 'w' | 'rw' | 'n'
-export type Place = 'rm' | 'reg' | 'vvvv' | 'mem' | 'moffs' | 'imm' | 'ptr' | 'rel' | 'fixed' | 'number' | 'st'
+export type Place =
+  | 'rm'
+  | 'reg'
+  | 'vvvv'
+  | 'mem'
+  | 'moffs'
+  | 'imm'
+  | 'ptr'
+  | 'rel'
+  | 'fixed'
+  | 'number'
+  | 'st'
 export type Bank = 'gpr' | 'xmm' | 'mm' | 'x87' | 'none'
 
 export interface OperandInfo {
@@ -107,7 +118,7 @@ export function operandInfo(operand: Operand, width: number): OperandInfo {
   m = /^mm_m(32|64)$/.exec(text)
   if (m) return info('rm', 'mm', Number(m[1]))
   if (/^rel(8|16|32|z)$/.test(text)) return info('rel', 'none', 64)
-  if (/^ptr16/.test(text)) return info('ptr', 'none', 64)
+  if (text.startsWith('ptr16')) return info('ptr', 'none', 64)
   m = /^moffs(8|16|32|64|v)$/.exec(text)
   if (m) return info('moffs', 'none', sizeOf(m[1] ?? '', width))
   m = /^(?:s?imm)(8|16|32|64|v|z)$/.exec(text)
@@ -139,7 +150,12 @@ export function operandForms(row: Row): { readonly register: boolean; readonly m
     if (info.place === 'mem' || info.place === 'moffs') {
       register = false
       memory = true
-    } else if (info.place === 'rm' && info.text !== 'xmm' && info.text !== 'mm' && !info.text.startsWith('R')) {
+    } else if (
+      info.place === 'rm' &&
+      info.text !== 'xmm' &&
+      info.text !== 'mm' &&
+      !info.text.startsWith('R')
+    ) {
       memory = true
     }
   }

@@ -20,12 +20,16 @@ function signature(name: string): { params: ValueType[]; results: ValueType[] } 
   if (name === 'memory.atomic.notify') return { params: ['i32', 'i32'], results: ['i32'] }
   if (name === 'memory.atomic.wait32') return { params: ['i32', 'i32', 'i64'], results: ['i32'] }
   if (name === 'memory.atomic.wait64') return { params: ['i32', 'i64', 'i64'], results: ['i32'] }
-  if (!name.includes('.') || name === 'atomic.fence') return name === 'atomic.fence' ? { params: [], results: [] } : undefined
+  if (!name.includes('.') || name === 'atomic.fence')
+    return name === 'atomic.fence' ? { params: [], results: [] } : undefined
   if (rest.includes('cmpxchg')) return { params: ['i32', own, own], results: [own] }
   if (rest.includes('rmw')) return { params: ['i32', own], results: [own] }
   if (type === 'v128' && /^(load|store)/.test(rest)) {
-    if (rest.endsWith('_lane')) return { params: ['i32', 'v128'], results: rest.startsWith('load') ? ['v128'] : [] }
-    return rest.startsWith('load') ? { params: ['i32'], results: ['v128'] } : { params: ['i32', 'v128'], results: [] }
+    if (rest.endsWith('_lane'))
+      return { params: ['i32', 'v128'], results: rest.startsWith('load') ? ['v128'] : [] }
+    return rest.startsWith('load')
+      ? { params: ['i32'], results: ['v128'] }
+      : { params: ['i32', 'v128'], results: [] }
   }
   if (/load/.test(rest)) return { params: ['i32'], results: [own] }
   if (/store/.test(rest)) return { params: ['i32', own], results: [] }
@@ -36,7 +40,8 @@ function signature(name: string): { params: ValueType[]; results: ValueType[] } 
     if (/^(any_true|all_true|bitmask)$/.test(rest)) return { params: ['v128'], results: ['i32'] }
     if (/^sh[lr]/.test(rest) && rest !== 'shuffle') return { params: ['v128', 'i32'], results: ['v128'] }
     if (rest === 'bitselect') return { params: ['v128', 'v128', 'v128'], results: ['v128'] }
-    const unary = /^(not|abs|neg|popcnt|ceil|floor|trunc|nearest|sqrt|extend_.*|extadd_.*|trunc_sat.*|convert.*|demote.*|promote.*)$/
+    const unary =
+      /^(not|abs|neg|popcnt|ceil|floor|trunc|nearest|sqrt|extend_.*|extadd_.*|trunc_sat.*|convert.*|demote.*|promote.*)$/
     return { params: unary.test(rest) ? ['v128'] : ['v128', 'v128'], results: ['v128'] }
   }
   const from = /_(i32|i64|f32|f64)(_[su])?$/.exec(rest)
@@ -89,14 +94,17 @@ describe('LEB128', () => {
     expect((exports['f'] as () => number)()).toBe(value)
   })
 
-  it.each([0n, 64n, -65n, (1n << 63n) - 1n, -(1n << 63n), 0xffff_ffff_8000_0000n])('an i64 constant %d survives', (value) => {
-    const module = new ModuleBuilder()
-    const { index, code } = module.function([], ['i64'])
-    code.i64(value)
-    module.exportFunction('f', index)
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()))
-    expect((exports['f'] as () => bigint)()).toBe(BigInt.asIntN(64, value))
-  })
+  it.each([0n, 64n, -65n, (1n << 63n) - 1n, -(1n << 63n), 0xffff_ffff_8000_0000n])(
+    'an i64 constant %d survives',
+    (value) => {
+      const module = new ModuleBuilder()
+      const { index, code } = module.function([], ['i64'])
+      code.i64(value)
+      module.exportFunction('f', index)
+      const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes()))
+      expect((exports['f'] as () => bigint)()).toBe(BigInt.asIntN(64, value))
+    },
+  )
 
   it('writes unsigned numbers of five bytes', () => {
     const w = new ByteWriter()
@@ -116,7 +124,9 @@ describe('control flow', () => {
     code.end().i32(200).return()
     code.end().i32(300)
     module.exportFunction('f', index)
-    const f = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes())).exports['f'] as (x: number) => number
+    const f = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes())).exports['f'] as (
+      x: number,
+    ) => number
     expect([0, 1, 2, -1].map(f)).toEqual([100, 200, 300, 300])
   })
 
@@ -139,7 +149,9 @@ describe('control flow', () => {
     module.elements(table, 2, [a.index])
     main.code.get(0).callIndirect(module.type([], ['i32']), table)
     module.exportFunction('main', main.index)
-    const call = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes())).exports['main'] as (x: number) => number
+    const call = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes())).exports['main'] as (
+      x: number,
+    ) => number
     expect(call(2)).toBe(7)
     expect(() => call(1)).toThrow(WebAssembly.RuntimeError)
   })

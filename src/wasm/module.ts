@@ -46,7 +46,12 @@ export class ModuleBuilder {
 
   // --- imports ---
 
-  importFunction(module: string, name: string, params: readonly ValueType[], results: readonly ValueType[]): number {
+  importFunction(
+    module: string,
+    name: string,
+    params: readonly ValueType[],
+    results: readonly ValueType[],
+  ): number {
     if (this.#functions.length > 0) throw new Error(`import ${module}.${name} after the first function`)
     this.#imports.name(module)
     this.#imports.name(name)
@@ -195,7 +200,10 @@ export class ModuleBuilder {
       w.bytes(this.#imports.view())
       section(2, w)
     }
-    section(3, list(this.#functions, (w, f) => w.u32(f.type)))
+    section(
+      3,
+      list(this.#functions, (w, f) => w.u32(f.type)),
+    )
     if (this.#tables.length > 0) {
       section(4, list(this.#tables, (w, { size }) => {
         w.u8(FUNCREF)

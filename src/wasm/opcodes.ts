@@ -6,7 +6,18 @@
  * lane bytes; bytes16 = v128 constant; i32 i64 f32 f64 = constants; zero1/zero2 = that many zero bytes.
  */
 export type ImmediateKind =
-  'none' | 'mem' | 'lane' | 'memlane' | 'lanes16' | 'bytes16' | 'i32' | 'i64' | 'f32' | 'f64' | 'zero1' | 'zero2'
+  | 'none'
+  | 'mem'
+  | 'lane'
+  | 'memlane'
+  | 'lanes16'
+  | 'bytes16'
+  | 'i32'
+  | 'i64'
+  | 'f32'
+  | 'f64'
+  | 'zero1'
+  | 'zero2'
 
 export interface Opcode {
   readonly prefix: number
@@ -18,7 +29,13 @@ export interface Opcode {
 
 const table = new Map<string, Opcode>()
 
-function define(name: string, prefix: number, code: number, immediate: ImmediateKind = 'none', align = 0): void {
+function define(
+  name: string,
+  prefix: number,
+  code: number,
+  immediate: ImmediateKind = 'none',
+  align = 0,
+): void {
   if (table.has(name)) throw new Error(`opcode ${name} is defined twice`)
   table.set(name, { prefix, code, immediate, align })
 }

@@ -84,6 +84,7 @@ const PACKAGES = {
   citty: ['cli'],
   ws: ['cli', 'host'],
   vite: ['cli'],
+  assemblyscript: ['engine'],
   'playwright-core': ['index', 'testkit'],
 }
 

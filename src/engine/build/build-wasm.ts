@@ -30,7 +30,14 @@ interface Part {
   make(): Promise<Uint8Array> | Uint8Array
 }
 
-const GENERATOR = ['src/abi', 'src/isa', 'src/wasm', 'src/engine/emit', 'src/engine/interp', 'src/engine/build']
+const GENERATOR = [
+  'src/abi',
+  'src/isa',
+  'src/wasm',
+  'src/engine/emit',
+  'src/engine/interp',
+  'src/engine/build',
+]
 
 const PARTS: readonly Part[] = [
   {
@@ -55,7 +62,12 @@ function filesOf(entry: string): string[] {
 
 function hashOf(sources: readonly string[]): string {
   const hash = createHash('sha256')
-  for (const file of sources.flatMap(filesOf)) hash.update(file).update('\0').update(readFileSync(path.join(ROOT, file))).update('\0')
+  for (const file of sources.flatMap(filesOf))
+    hash
+      .update(file)
+      .update('\0')
+      .update(readFileSync(path.join(ROOT, file)))
+      .update('\0')
   return hash.digest('hex')
 }
 
@@ -77,7 +89,10 @@ function report(): void {
     const bytes = readFileSync(path.join(OUT, file))
     return [file, { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }] as const
   })
-  writeFileSync(path.join(OUT, 'build.json'), `${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`)
+  writeFileSync(
+    path.join(OUT, 'build.json'),
+    `${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`,
+  )
 }
 
 export async function buildAll(): Promise<void> {

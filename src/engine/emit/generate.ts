@@ -4,9 +4,8 @@
  */
 import type { CodeBuilder, ValueType } from '../../wasm/code.ts'
 import { Label } from '../../wasm/code.ts'
-import { operandsOf, wasmType } from './ir.ts'
+import { operandsOf, resolve, wasmType } from './ir.ts'
 import type { Node, Statement, Variable } from './ir.ts'
-import { resolve } from './pure-emit.ts'
 
 type Of<Kind extends Statement['kind']> = Extract<Statement, { readonly kind: Kind }>
 
@@ -163,7 +162,8 @@ export class Generator {
     if (target.slot >= 0) this.code.get(target.slot)
     else if (target.kind === 'local') this.code.get(Number(target.value))
     else if (target.kind === 'const') this.code.op(`${wasmType(target.ty)}.const`, target.value)
-    else if (target.pinned) throw new Error(`a value (${target.op || target.kind}) is used outside the branch that made it`)
+    else if (target.pinned)
+      throw new Error(`a value (${target.op || target.kind}) is used outside the branch that made it`)
     else this.#evaluate(target)
   }
 

@@ -52,6 +52,25 @@ export class Node implements Val {
   }
 }
 
+/** A node seen under another type: no code of its own. */
+export class Alias extends Node {
+  readonly target: Node
+  constructor(ty: Ty, target: Node) {
+    super('op', ty, { op: '', args: [target] })
+    this.target = resolve(target)
+  }
+}
+
+export function resolve(value: Node): Node {
+  return value instanceof Alias ? value.target : value
+}
+
+/** The node behind a value that semantic functions pass around. */
+export function node(value: Val): Node {
+  if (value instanceof Node) return value
+  throw new Error('a value of another emitter')
+}
+
 /** A mutable local: cells, results of calls and of memory accesses. */
 export interface Variable {
   readonly ty: Ty

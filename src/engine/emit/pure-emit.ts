@@ -11,18 +11,13 @@ import { encodeFlags, readCond, readFlag, setFlagBits } from '../../isa/flags.ts
 import type { LazyFlags } from '../../isa/flags.ts'
 import type { ArithFlag, Cell, Cond, Emit, FlagsOf, IntTy, Reg64, Ty, Val, Vector } from '../../isa/emit.ts'
 import type { Width } from '../../isa/row.ts'
-import { Node, wasmType } from './ir.ts'
+import { Alias, Node, node, resolve, wasmType } from './ir.ts'
 import type { Statement, Variable } from './ir.ts'
 
 const BITS: Readonly<Record<IntTy, number>> = { i8: 8, i16: 16, i32: 32, i64: 64 }
 const MASK: Readonly<Record<string, number>> = { i8: 0xff, i16: 0xffff }
 
 const isInt = (ty: Ty): ty is IntTy => ty === 'i8' || ty === 'i16' || ty === 'i32' || ty === 'i64'
-
-export function node(value: Val): Node {
-  if (value instanceof Node) return value
-  throw new Error('a value of another emitter')
-}
 
 /** Operators whose result is 0 or 1, whatever the operands. */
 const BOOLEAN = /\.(eqz|eq|ne|lt_[su]|le_[su]|gt_[su]|ge_[su]|any_true|all_true)$/
@@ -72,7 +67,12 @@ export abstract class PureEmit implements Emit {
   }
 
   protected do(op: string, args: readonly Node[], immediates: readonly number[] = []): void {
-    this.current.push({ kind: 'do', op, args: args.map((a) => (op.includes('store') ? this.#stripFor(op, a) : a)), immediates })
+    this.current.push({
+      kind: 'do',
+      op,
+      args: args.map((a) => (op.includes('store') ? this.#stripFor(op, a) : a)),
+      immediates,
+    })
   }
 
   protected variable(ty: Ty): Variable {
@@ -255,11 +255,16 @@ export abstract class PureEmit implements Emit {
     const ty = this.#int(a, 'clz')
     const whole = this.pure(`${wasmType(ty)}.clz`, ty, [node(a)])
     const unused = 32 - BITS[ty]
-    return unused > 0 ? this.#retype(this.pure('i32.sub', 'i32', [whole, this.const('i32', unused)]), ty) : whole
+    return unused > 0
+      ? this.#retype(this.pure('i32.sub', 'i32', [whole, this.const('i32', unused)]), ty)
+      : whole
   }
   ctz(a: Val): Node {
     const ty = this.#int(a, 'ctz')
-    const guarded = MASK[ty] === undefined ? node(a) : this.pure('i32.or', 'i32', [node(a), this.const('i32', 1 << BITS[ty])])
+    const guarded =
+      MASK[ty] === undefined
+        ? node(a)
+        : this.pure('i32.or', 'i32', [node(a), this.const('i32', 1 << BITS[ty])])
     return this.pure(`${wasmType(ty)}.ctz`, ty, [guarded])
   }
   popcnt(a: Val): Node {
@@ -446,7 +451,11 @@ export abstract class PureEmit implements Emit {
 
   abstract read(i: number): Val
   abstract write(i: number, value: Val): void
-  abstract modify(i: number, compute: (old: Val) => Val, displacement?: Val): { readonly old: Val; readonly value: Val }
+  abstract modify(
+    i: number,
+    compute: (old: Val) => Val,
+    displacement?: Val,
+  ): { readonly old: Val; readonly value: Val }
   abstract isMemory(i: number): boolean
   abstract offset(): Val
   abstract linear(bytes: number, write: boolean, displacement?: Val | number): Val
@@ -475,17 +484,4 @@ export abstract class PureEmit implements Emit {
   abstract adjustStack(bytes: Val | number): void
   abstract call(name: string, args: readonly Val[]): Val | undefined
   abstract privileged(): void
-}
-
-/** A node seen under another type: no code of its own. */
-export class Alias extends Node {
-  readonly target: Node
-  constructor(ty: Ty, target: Node) {
-    super('op', ty, { op: '', args: [target] })
-    this.target = resolve(target)
-  }
-}
-
-export function resolve(value: Node): Node {
-  return value instanceof Alias ? value.target : value
 }

@@ -199,4 +199,3 @@ export class InlineBackEnd extends InterpBackEnd {
     code.end()
   }
 }
-

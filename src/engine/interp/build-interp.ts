@@ -37,7 +37,10 @@ function recordHandler(handler: Handler, semantics: Semantics, recLocal: number)
   }
 }
 
-export function buildInterp(rows: readonly Row[], semantics: Readonly<Record<string, Semantics>>): InterpModule {
+export function buildInterp(
+  rows: readonly Row[],
+  semantics: Readonly<Record<string, Semantics>>,
+): InterpModule {
   const semanticsOf = (row: Row): Semantics => {
     const found = semantics[row.id]
     if (!found) throw new Error(`row ${row.id} has no semantic function`)
@@ -70,15 +73,13 @@ export function buildInterp(rows: readonly Row[], semantics: Readonly<Record<str
 
   const cases = list
     .filter((handler) => handler.hot)
-    .map(
-      (handler): InlineCase => ({
-        id: handler.id,
-        emit(code, rec, tails, locals) {
-          const generator = new Generator(code, locals, new InlineBackEnd(support, rec, tails))
-          generator.run(recordHandler(handler, semanticsOf(handler.row), rec))
-        },
-      }),
-    )
+    .map((handler): InlineCase => ({
+      id: handler.id,
+      emit(code, rec, tails, locals) {
+        const generator = new Generator(code, locals, new InlineBackEnd(support, rec, tails))
+        generator.run(recordHandler(handler, semanticsOf(handler.row), rec))
+      },
+    }))
   emitRun(run.code, support, cases, handlerType, table)
   return { bytes: module.toBytes(), handlers: list.length, inlined: cases.length }
 }

@@ -1,6 +1,6 @@
 /**
- * The emitter of the interpreter: operands come from the decoded record, registers and flags are words of the CPU
- * struct. One instance per handler (row x width x form).
+ * The emitter of the interpreter: one instance per handler (row x width x form). Operands and registers are RecordEmit's;
+ * here are guest memory, the stack, calls and control.
  */
 import { FP_IMPORTS } from '../../abi/fp-imports.types.ts'
 import { KERNEL_IMPORTS } from '../../abi/kernel-imports.types.ts'
@@ -11,19 +11,11 @@ import {
   CPU_CPL,
   CPU_FAULT,
   CPU_FAULT_ERROR,
-  CPU_FL_AUX,
-  CPU_FL_RES,
-  CPU_GPR,
   CPU_MODE,
   CPU_PCBASE,
   CPU_RSP,
-  CPU_SCRATCH,
   CPU_SCRATCH_SLOTS,
-  CPU_SEG,
-  CPU_SEG_STRIDE,
   CPU_SMASK,
-  CPU_XMM,
-  CPU_XMM_STRIDE,
   FAULT_HAS_ERROR,
   FAULT_VALID,
   MODE_FLAT,
@@ -33,36 +25,21 @@ import {
   RECSEG_ADD_BASE,
   RECSEG_ASIZE_SHIFT,
   RECSEG_CHECK,
-  REC_BASE,
-  REC_DISP,
-  REC_FLAGS,
   REC_IMM,
-  REC_INDEX,
   REC_LEN,
   REC_LINK,
   REC_OFF,
   REC_REG,
   REC_RM,
-  REC_SCALE,
-  REC_SEG,
-  REC_VVVV,
 } from '../../abi/record.ts'
-import type { LazyFlags } from '../../isa/flags.ts'
 import type { Form } from '../../isa/handlers.ts'
-import { operandInfo } from '../../isa/operands.ts'
 import type { OperandInfo } from '../../isa/operands.ts'
-import type { IntTy, Reg64, Ty, Val, Vector } from '../../isa/emit.ts'
+import type { IntTy, Ty, Val, Vector } from '../../isa/emit.ts'
 import type { Row, Width } from '../../isa/row.ts'
-import { Node } from '../emit/ir.ts'
+import { Node, node } from '../emit/ir.ts'
 import type { Statement, Variable } from '../emit/ir.ts'
-import { PureEmit, node, resolve } from '../emit/pure-emit.ts'
-
-const BITS: Readonly<Record<Ty, number>> = { i8: 8, i16: 16, i32: 32, i64: 64, f32: 32, f64: 64, v128: 128 }
-
-// prettier-ignore
-const REGISTER: Readonly<Record<Reg64 | 'rbx', number>> = {
-  rax: 0, rcx: 1, rdx: 2, rbx: 3, rsp: 4, rbp: 5, rsi: 6, rdi: 7, r11: 11,
-}
+import { atomicOp, dependsOn, simpleAtomic } from './atomics.ts'
+import { RecordEmit, storeOp } from './record-emit.ts'
 
 // prettier-ignore
 const VECTOR_NUMBER: Readonly<Record<Vector, number>> = {
@@ -71,7 +48,11 @@ const VECTOR_NUMBER: Readonly<Record<Vector, number>> = {
 const HAS_ERROR = new Set<Vector>(['TS', 'NP', 'SS', 'GP', 'PF', 'AC'])
 
 /** Every kernel function that generated code may call. */
-export const ALL_IMPORTS: Readonly<Record<string, KernelImport>> = { ...KERNEL_IMPORTS, ...FP_IMPORTS, ...SIMD_IMPORTS }
+export const ALL_IMPORTS: Readonly<Record<string, KernelImport>> = {
+  ...KERNEL_IMPORTS,
+  ...FP_IMPORTS,
+  ...SIMD_IMPORTS,
+}
 
 function importOf(name: string): KernelImport {
   const found = ALL_IMPORTS[name]
@@ -79,166 +60,55 @@ function importOf(name: string): KernelImport {
   return found
 }
 
-/** Suffixes of the WebAssembly load and store of a type. */
-const loadOp = (ty: Ty): string => (ty === 'i8' ? 'i32.load8_u' : ty === 'i16' ? 'i32.load16_u' : `${ty}.load`)
-const storeOp = (ty: Ty): string => (ty === 'i8' ? 'i32.store8' : ty === 'i16' ? 'i32.store16' : `${ty}.store`)
+const BITS: Readonly<Record<Ty, number>> = { i8: 8, i16: 16, i32: 32, i64: 64, f32: 32, f64: 64, v128: 128 }
 
-/** "i32.atomic.rmw8.add_u" and relatives. */
-function atomicOp(ty: IntTy, operation: string): string {
-  if (operation === 'load') return ty === 'i8' ? 'i32.atomic.load8_u' : ty === 'i16' ? 'i32.atomic.load16_u' : `${ty}.atomic.load`
-  if (ty === 'i8') return `i32.atomic.rmw8.${operation}_u`
-  if (ty === 'i16') return `i32.atomic.rmw16.${operation}_u`
-  return `${ty}.atomic.rmw.${operation}`
-}
-
-export class InterpEmit extends PureEmit {
-  readonly mem: boolean
-  readonly #row: Row
-  readonly #form: Form
-  readonly #operands: readonly OperandInfo[]
-  readonly #cpu = new Node('local', 'i32', { value: 0 })
-  readonly #rec: Node
-  readonly #fields = new Map<string, Node>()
+export class InterpEmit extends RecordEmit {
   readonly #slotUse = { next: CPU_SCRATCH_SLOTS - 1 }
-  #flags: LazyFlags | undefined
   #address: { readonly key: string; readonly node: Node } | undefined
 
-  /** @param recLocal index of the local that holds the record address (the CPU struct's is local 0) */
+  /** @param recLocal local of the record address: 1 in a function of its own */
   constructor(row: Row, width: Width, form: Form, recLocal = 1) {
-    super(width)
-    this.#row = row
-    this.#form = form
-    this.#operands = row.operands.map((operand) => operandInfo(operand, width))
-    this.#rec = new Node('local', 'i32', { value: recLocal })
-    this.mem = form !== 'R'
-  }
-
-  // --- record fields and CPU words ---
-
-  #field(op: string, ty: Ty, offset: number): Node {
-    const key = `${op}@${offset}`
-    const known = this.#fields.get(key)
-    if (known) return known
-    const made = this.early(op, ty, [this.#rec], [offset])
-    this.#fields.set(key, made)
-    return made
-  }
-
-  /** Address of the register that a u16 field of the record names. */
-  #registerAt(field: number): Node {
-    const key = `register@${field}`
-    const known = this.#fields.get(key)
-    if (known) return known
-    const made = this.early('i32.add', 'i32', [this.#cpu, this.#field('i32.load16_u', 'i32', field)])
-    this.#fields.set(key, made)
-    return made
-  }
-
-  #loadFrom(ty: Ty, address: Node, offset: number): Node {
-    return this.pinned(loadOp(ty), ty, [address], [offset])
-  }
-
-  getCpu(ty: Ty, offset: number): Node {
-    return this.#loadFrom(ty, this.#cpu, offset)
-  }
-  setCpu(offset: number, value: Val): void {
-    this.do(storeOp(value.ty), [this.#cpu, node(value)], [offset])
-    if (offset >= CPU_FL_RES && offset <= CPU_FL_AUX) this.#flags = undefined
-  }
-  loadAt(ty: Ty, address: Val, offset = 0): Node {
-    return this.#loadFrom(ty, node(address), offset)
-  }
-  storeAt(address: Val, value: Val, offset = 0): void {
-    this.do(storeOp(value.ty), [node(address), node(value)], [offset])
-  }
-  scratch(slot: number): Node {
-    return this.pure('i32.add', 'i32', [this.#cpu, this.const('i32', CPU_SCRATCH + slot * 16)])
+    super(row, width, form, recLocal)
   }
 
   protected override enterScope(): void {
-    this.#flags = undefined
+    super.enterScope()
     this.#address = undefined
   }
   protected override leaveScope(): void {
-    this.#flags = undefined
+    super.leaveScope()
     this.#address = undefined
   }
 
   // --- operands ---
 
-  #operand(i: number): OperandInfo {
-    const info = this.#operands[i]
-    if (!info) throw new Error(`${this.#row.id} has no operand ${i}`)
-    return info
-  }
-
-  isMemory(i: number): boolean {
-    const { place } = this.#operand(i)
-    return place === 'mem' || place === 'moffs' || (place === 'rm' && this.#form !== 'R')
-  }
-
-  /** Base address and offset of a register operand in the CPU struct. */
-  #location(info: OperandInfo): readonly [Node, number] {
-    switch (info.place) {
-      case 'rm':
-        return [this.#registerAt(REC_RM), 0]
-      case 'reg':
-        return [this.#registerAt(REC_REG), 0]
-      case 'vvvv':
-        return [this.#registerAt(REC_VVVV), 0]
-      case 'fixed': {
-        const number = info.fixed ?? 0
-        if (info.bank === 'xmm') return [this.#cpu, CPU_XMM + number * CPU_XMM_STRIDE]
-        if (info.bank === 'none') return [this.#cpu, CPU_SEG + number * CPU_SEG_STRIDE]
-        // Encoding 4 of an 8-bit fixed register is AH.
-        return info.text === 'ah' ? [this.#cpu, CPU_GPR + 1] : [this.#cpu, CPU_GPR + number * 8]
-      }
-      case 'number': {
-        if (info.text !== 'sreg') throw new Error(`${this.#row.id}: a ${info.text} operand has no address`)
-        const slot = this.pure('i32.mul', 'i32', [this.#field('i32.load16_u', 'i32', REC_REG), this.const('i32', CPU_SEG_STRIDE)])
-        return [this.pure('i32.add', 'i32', [this.#cpu, slot]), CPU_SEG]
-      }
-      default:
-        throw new Error(`${this.#row.id}: operand ${info.text} has no address`)
-    }
-  }
-
-  /** Type of a register operand: vectors are always whole. */
-  #registerTy(info: OperandInfo): Ty {
-    return info.bank === 'xmm' ? 'v128' : info.bank === 'mm' ? 'i64' : info.ty
-  }
-
-  #immediate(i: number, info: OperandInfo): Node {
-    if (info.fixed !== undefined) return this.const(info.ty, info.fixed)
-    const first = this.#operands.findIndex((other) => other.place === 'imm')
-    return this.#field(loadOp(info.ty), info.ty, i === first ? REC_IMM : REC_DISP)
-  }
-
   read(i: number): Node {
-    const info = this.#operand(i)
+    const info = this.operand(i)
     if (this.isMemory(i)) return this.load(info.ty, this.#linearOf(info))
     switch (info.place) {
       case 'imm':
-        return this.#immediate(i, info)
+        return this.immediate(i, info)
       case 'ptr':
       case 'rel':
-        return this.#field('i64.load', 'i64', REC_IMM)
+        return this.field('i64.load', 'i64', REC_IMM)
       case 'number':
-        return this.#field('i32.load16_u', 'i32', REC_REG)
+        return this.field('i32.load16_u', 'i32', REC_REG)
       case 'st':
-        return info.fixed === undefined ? this.#field('i32.load16_u', 'i32', REC_RM) : this.const('i32', info.fixed)
+        return info.fixed === undefined
+          ? this.field('i32.load16_u', 'i32', REC_RM)
+          : this.const('i32', info.fixed)
       default: {
-        const [base, offset] = this.#location(info)
-        return this.#loadFrom(this.#registerTy(info), base, offset)
+        const [base, offset] = this.location(info)
+        return this.loadFrom(this.registerTy(info), base, offset)
       }
     }
   }
 
   write(i: number, value: Val): void {
-    const info = this.#operand(i)
+    const info = this.operand(i)
     if (this.isMemory(i)) return this.store(this.#linearOf(info), this.#narrowed(value, info))
-    const [base, offset] = this.#location(info)
-    this.#writeRegister(base, offset, value, info.bank === 'gpr')
+    const [base, offset] = this.location(info)
+    this.writeRegister(base, offset, value, info.bank === 'gpr')
   }
 
   /** A whole vector stored to a narrower memory operand: its low lane. */
@@ -248,19 +118,13 @@ export class InterpEmit extends PureEmit {
     return this.trunc(this.op('i32x4.extract_lane', 'i32', [value], [0]), info.ty as IntTy)
   }
 
-  /** General registers: 32-bit writes zero the upper half, narrower ones keep the rest. */
-  #writeRegister(base: Node, offset: number, value: Val, general: boolean): void {
-    if (general && value.ty === 'i32') this.do('i64.store', [base, this.zext(value, 'i64')], [offset])
-    else this.do(storeOp(value.ty), [base, node(value)], [offset])
-  }
-
   addressOf(i: number): Node {
-    const info = this.#operand(i)
+    const info = this.operand(i)
     if (!this.isMemory(i)) {
-      const [base, offset] = this.#location(info)
+      const [base, offset] = this.location(info)
       return this.pure('i32.add', 'i32', [base, this.const('i32', offset)])
     }
-    if (info.bits === 0) throw new Error(`${this.#row.id}: operand ${info.text} has no size to copy`)
+    if (info.bits === 0) throw new Error(`${this.row.id}: operand ${info.text} has no size to copy`)
     const copy = this.scratch(this.#slotUse.next--)
     this.storeAt(copy, this.read(i))
     return copy
@@ -268,63 +132,26 @@ export class InterpEmit extends PureEmit {
 
   // --- addresses ---
 
-  /** base + index * scale + disp, not yet truncated; moffs: the offset itself. */
-  #sum(displacement: Node | undefined): Node {
-    let sum: Node
-    if (this.#operands.some((o) => o.place === 'moffs')) sum = this.#field('i64.load', 'i64', REC_IMM)
-    else {
-      const base = this.#loadFrom('i64', this.#registerAt(REC_BASE), 0)
-      sum = this.add(base, this.#field('i64.load32_s', 'i64', REC_DISP))
-      if (this.#form !== 'M') {
-        const index = this.#loadFrom('i64', this.#registerAt(REC_INDEX), 0)
-        const scaled = this.pure('i64.shl', 'i64', [index, this.#field('i64.load8_u', 'i64', REC_SCALE)])
-        sum = this.add(scaled, sum)
-      }
-    }
-    return displacement ? this.add(sum, displacement) : sum
-  }
-
-  seg(): Node {
-    return this.#field('i32.load8_u', 'i32', REC_SEG)
-  }
-
-  /** 2 << (address size field). */
-  addressBytes(): Node {
-    const field = this.and(this.shr(this.seg(), this.const('i32', RECSEG_ASIZE_SHIFT)), this.const('i32', 3))
-    return this.shl(this.const('i32', 2), field)
-  }
-
-  rep(): Node {
-    return this.and(this.shr(this.#field('i32.load8_u', 'i32', REC_FLAGS), this.const('i32', 1)), this.const('i32', 3))
-  }
-
-  /** All ones in the address size: -1 >> (64 - 8 * bytes), the count taken modulo 64. */
-  #sizeMask(): Node {
-    const bits = this.shl(this.addressBytes(), this.const('i32', 3))
-    return this.pure('i64.shr_u', 'i64', [this.const('i64', -1), this.zext(this.sub(this.const('i32', 64), bits), 'i64')])
-  }
-
-  offset(): Node {
-    const sum = this.#sum(undefined)
-    return this.and(sum, this.#form === 'M' ? this.getCpu('i64', CPU_AMASK) : this.#sizeMask())
-  }
-
   #linearOf(info: OperandInfo): Node {
     return this.linear(info.bits / 8, info.access !== 'r', undefined)
   }
 
   linear(bytes: number, write: boolean, displacement?: Val | number): Node {
-    const moved = typeof displacement === 'number' ? this.const('i64', displacement) : displacement && node(displacement)
-    const key = this.#form === 'M' ? 'M' : `${bytes} ${write}`
+    const moved =
+      typeof displacement === 'number' ? this.const('i64', displacement) : displacement && node(displacement)
+    const key = this.form === 'M' ? 'M' : `${bytes} ${write}`
     if (!moved && this.#address?.key === key) return this.#address.node
-    const sum = this.#sum(moved)
+    const sum = this.sum(moved)
     let made: Node
-    if (this.#form === 'M') made = this.and(sum, this.getCpu('i64', CPU_AMASK))
+    if (this.form === 'M') made = this.and(sum, this.getCpu('i64', CPU_AMASK))
     else {
       // 64-bit addresses without segment base need nothing; the rest goes through a function of the module.
       const variable = this.variable('i64')
       this.current.push({ kind: 'set', variable, node: sum })
-      const special = this.and(this.seg(), this.const('i32', RECSEG_CHECK | RECSEG_ADD_BASE | (3 << RECSEG_ASIZE_SHIFT)))
+      const special = this.and(
+        this.seg(),
+        this.const('i32', RECSEG_CHECK | RECSEG_ADD_BASE | (3 << RECSEG_ASIZE_SHIFT)),
+      )
       const plain = this.const('i32', 2 << RECSEG_ASIZE_SHIFT)
       this.if_(this.ne(special, plain), () => {
         const access = this.const('i32', bytes | (write ? 0x100 : 0))
@@ -340,11 +167,7 @@ export class InterpEmit extends PureEmit {
   // --- guest memory ---
 
   load(ty: Ty, gva: Val): Node {
-    return this.#loadSeg(ty, node(gva), this.#segOrData())
-  }
-
-  #segOrData(): Node {
-    return this.seg()
+    return this.#loadSeg(ty, node(gva), this.seg())
   }
 
   #loadSeg(ty: Ty, gva: Node, seg: Node): Node {
@@ -358,7 +181,7 @@ export class InterpEmit extends PureEmit {
   }
 
   store(gva: Val, value: Val): void {
-    this.#storeSeg(node(gva), value, this.#segOrData())
+    this.#storeSeg(node(gva), value, this.seg())
   }
 
   #storeSeg(gva: Node, value: Val, seg: Node): void {
@@ -368,8 +191,12 @@ export class InterpEmit extends PureEmit {
     this.current.push({ kind: 'store', value: bits, bytes: BITS[value.ty] / 8, gva, seg })
   }
 
-  modify(i: number, compute: (old: Val) => Val, displacement?: Val): { readonly old: Node; readonly value: Node } {
-    const info = this.#operand(i)
+  modify(
+    i: number,
+    compute: (old: Val) => Val,
+    displacement?: Val,
+  ): { readonly old: Node; readonly value: Node } {
+    const info = this.operand(i)
     if (!this.isMemory(i)) {
       const old = this.read(i)
       const value = node(compute(old))
@@ -380,8 +207,15 @@ export class InterpEmit extends PureEmit {
     const gva = this.linear(info.bits / 8, true, displacement)
     const address = this.variable('i32')
     // XCHG with memory is locked with and without the prefix (SDM Vol. 2, XCHG).
-    const locked = this.#form === 'L' || this.#row.mnemonic === 'xchg'
-    this.current.push({ kind: 'rmwBegin', result: address, bytes: info.bits / 8, gva, seg: this.seg(), locked })
+    const locked = this.form === 'L' || this.row.mnemonic === 'xchg'
+    this.current.push({
+      kind: 'rmwBegin',
+      result: address,
+      bytes: info.bits / 8,
+      gva,
+      seg: this.seg(),
+      locked,
+    })
     const host = this.valueIn(address)
     const result = locked ? this.#atomic(ty, host, compute) : this.#plain(ty, host, compute)
     this.current.push({ kind: 'rmwEnd' })
@@ -389,7 +223,7 @@ export class InterpEmit extends PureEmit {
   }
 
   #plain(ty: IntTy, host: Node, compute: (old: Val) => Val): { readonly old: Node; readonly value: Node } {
-    const old = this.#loadFrom(ty, host, 0)
+    const old = this.loadFrom(ty, host, 0)
     const value = node(compute(old))
     this.do(storeOp(ty), [host, value])
     return { old, value }
@@ -399,25 +233,28 @@ export class InterpEmit extends PureEmit {
   #atomic(ty: IntTy, host: Node, compute: (old: Val) => Val): { readonly old: Node; readonly value: Node } {
     const variable = this.variable(ty)
     const old = new Node('var', ty, { variable, pinned: true })
-    let value: Node | undefined
     const outer = this.current
     const computation: Statement[] = [{ kind: 'let', node: old }]
     this.current = computation
-    value = node(compute(old))
+    const value = node(compute(old))
     this.current = outer
     const simple = simpleAtomic(value, old, ty)
     if (simple) {
       // The operand was computed before or is part of the computation: its marks must precede the atomic.
-      this.current.push(...computation.filter((s) => s.kind === 'let' && s.node !== old && !dependsOn(s.node, old)))
+      this.current.push(
+        ...computation.filter((s) => s.kind === 'let' && s.node !== old && !dependsOn(s.node, old)),
+      )
       const swapped = this.pinned(atomicOp(ty, simple.operation), ty, [host, simple.operand])
       this.current.push({ kind: 'set', variable, node: swapped })
-      this.current.push(...computation.filter((s) => s.kind !== 'let' || s.node === old || dependsOn(s.node, old)))
+      this.current.push(
+        ...computation.filter((s) => s.kind !== 'let' || s.node === old || dependsOn(s.node, old)),
+      )
       return { old, value }
     }
     this.current.push({ kind: 'set', variable, node: this.pinned(atomicOp(ty, 'load'), ty, [host]) })
     const body = this.nested(() => {
       this.current.push(...computation)
-      const seen = this.pinned(atomicOp(ty, 'cmpxchg'), ty, [host, old, node(value as Node)])
+      const seen = this.pinned(atomicOp(ty, 'cmpxchg'), ty, [host, old, value])
       this.current.push({ kind: 'set', variable, node: seen })
     })
     const again: Node[] = []
@@ -428,51 +265,23 @@ export class InterpEmit extends PureEmit {
     return { old, value }
   }
 
-  // --- fixed registers ---
-
-  reg(name: Reg64, ty: IntTy = 'i64'): Node {
-    return this.getCpu(ty, CPU_GPR + REGISTER[name] * 8)
-  }
-  setReg(name: Reg64, value: Val): void {
-    this.#writeRegister(this.#cpu, CPU_GPR + REGISTER[name] * 8, value, true)
-  }
-  regHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx'): Node {
-    return this.getCpu('i8', CPU_GPR + REGISTER[name] * 8 + 1)
-  }
-  setRegHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx', value: Val): void {
-    this.do('i32.store8', [this.#cpu, node(value)], [CPU_GPR + REGISTER[name] * 8 + 1])
-  }
-
-  // --- flags ---
-
-  protected override flagState(): LazyFlags {
-    if (this.#flags) return this.#flags
-    const flags = { res: this.getCpu('i64', CPU_FL_RES), aux: this.getCpu('i32', CPU_FL_AUX) }
-    this.#flags = flags
-    return flags
-  }
-
-  protected override setFlagState(flags: LazyFlags): void {
-    this.do('i64.store', [this.#cpu, node(flags.res)], [CPU_FL_RES])
-    this.do('i32.store', [this.#cpu, node(flags.aux)], [CPU_FL_AUX])
-    this.#flags = undefined
-  }
-
   // --- control ---
 
   raise(vector: Vector, error?: number | Val): void {
     const hasError = error !== undefined || HAS_ERROR.has(vector)
     const code = FAULT_VALID | (hasError ? FAULT_HAS_ERROR : 0) | VECTOR_NUMBER[vector]
-    this.do('i32.store', [this.#cpu, this.const('i32', code)], [CPU_FAULT])
+    this.do('i32.store', [this.cpu, this.const('i32', code)], [CPU_FAULT])
     if (hasError) {
       const value = typeof error === 'object' ? node(error) : this.const('i32', error ?? 0)
-      this.do('i32.store', [this.#cpu, value], [CPU_FAULT_ERROR])
+      this.do('i32.store', [this.cpu, value], [CPU_FAULT_ERROR])
     }
     this.current.push({ kind: 'exit', exit: 'fault', args: [] })
   }
 
   #faultCheck(): void {
-    this.if_(this.getCpu('i32', CPU_FAULT), () => this.current.push({ kind: 'exit', exit: 'fault', args: [] }))
+    this.if_(this.getCpu('i32', CPU_FAULT), () =>
+      this.current.push({ kind: 'exit', exit: 'fault', args: [] }),
+    )
   }
 
   privileged(): void {
@@ -480,7 +289,10 @@ export class InterpEmit extends PureEmit {
   }
 
   nextRip(): Node {
-    const inPage = this.add(this.#field('i64.load16_u', 'i64', REC_OFF), this.#field('i64.load8_u', 'i64', REC_LEN))
+    const inPage = this.add(
+      this.field('i64.load16_u', 'i64', REC_OFF),
+      this.field('i64.load8_u', 'i64', REC_LEN),
+    )
     return this.add(this.getCpu('i64', CPU_PCBASE), inPage)
   }
 
@@ -488,7 +300,7 @@ export class InterpEmit extends PureEmit {
     const taken = (): void => {
       if (commit) {
         // A linked target has been reached before: its check cannot fail.
-        this.if_(this.isZero(this.pinned('i32.load', 'i32', [this.#rec], [REC_LINK])), () => {
+        this.if_(this.isZero(this.pinned('i32.load', 'i32', [this.rec], [REC_LINK])), () => {
           this.#internal('check_taken', [], undefined)
           this.#faultCheck()
         })
@@ -531,7 +343,11 @@ export class InterpEmit extends PureEmit {
     const variable = this.variable('i64')
     this.current.push({ kind: 'set', variable, node: sp })
     this.if_(this.isZero(this.and(this.getCpu('i32', CPU_MODE), this.const('i32', MODE_FLAT))), () => {
-      this.call('seg_linear', [this.const('i32', SEG_SS), this.valueIn(variable), this.const('i32', bytes | (write ? 0x100 : 0))], variable)
+      this.call(
+        'seg_linear',
+        [this.const('i32', SEG_SS), this.valueIn(variable), this.const('i32', bytes | (write ? 0x100 : 0))],
+        variable,
+      )
     })
     return this.valueIn(variable)
   }
@@ -540,7 +356,7 @@ export class InterpEmit extends PureEmit {
     const bytes = BITS[value.ty] / 8
     const { rsp, sp } = this.#stack(this.const('i64', -bytes))
     this.#storeSeg(this.#stackLinear(sp, bytes, true), value, this.const('i32', SEG_SS))
-    this.do('i64.store', [this.#cpu, rsp], [CPU_RSP])
+    this.do('i64.store', [this.cpu, rsp], [CPU_RSP])
   }
 
   peek(ty: IntTy): Node {
@@ -551,7 +367,7 @@ export class InterpEmit extends PureEmit {
 
   adjustStack(bytes: Val | number): void {
     const by = typeof bytes === 'number' ? this.const('i64', bytes) : node(bytes)
-    this.do('i64.store', [this.#cpu, this.#stack(by).rsp], [CPU_RSP])
+    this.do('i64.store', [this.cpu, this.#stack(by).rsp], [CPU_RSP])
   }
 
   pop(ty: IntTy): Node {
@@ -569,12 +385,13 @@ export class InterpEmit extends PureEmit {
 
   call(name: string, args: readonly Val[], into?: Variable): Node | undefined {
     const entry = importOf(name)
-    if (args.length !== entry.params.length) throw new Error(`${this.#row.id}: ${name} takes ${entry.params.length} arguments`)
+    if (args.length !== entry.params.length)
+      throw new Error(`${this.row.id}: ${name} takes ${entry.params.length} arguments`)
     const nodes = args.map((arg, i) => this.#argument(arg, entry.params[i] as WasmTy, name))
     if (entry.fault || entry.transfers) this.#internal('sync', [], undefined)
     const result = into ?? (entry.result ? this.variable(entry.result) : undefined)
     this.current.push({ kind: 'call', name, args: nodes, result })
-    this.#flags = undefined
+    this.forgetFlags()
     if (entry.fault) this.#faultCheck()
     if (entry.transfers) {
       const exit = (): void => void this.current.push({ kind: 'exit', exit: 'transfer', args: [] })
@@ -590,32 +407,7 @@ export class InterpEmit extends PureEmit {
 
   #argument(arg: Val, want: WasmTy, name: string): Node {
     const narrow = arg.ty === 'i8' || arg.ty === 'i16' ? 'i32' : arg.ty
-    if (narrow !== want) throw new Error(`${this.#row.id}: ${name} wants ${want}, got ${arg.ty}`)
+    if (narrow !== want) throw new Error(`${this.row.id}: ${name} wants ${want}, got ${arg.ty}`)
     return node(arg)
   }
-}
-
-/** True if the value is computed from `source`. */
-export function dependsOn(value: Node, source: Node): boolean {
-  const target = resolve(value)
-  return target === source || target.args.some((arg) => dependsOn(arg, source))
-}
-
-const COMMUTATIVE = new Set(['add', 'and', 'or', 'xor'])
-
-/** old op x, or a value that does not depend on old: what Wasm has an atomic for. */
-function simpleAtomic(value: Node, old: Node, ty: IntTy): { readonly operation: string; readonly operand: Node } | undefined {
-  let target = resolve(value)
-  if (!dependsOn(target, old)) return { operation: 'xchg', operand: value }
-  // the mask of a narrow addition
-  if ((ty === 'i8' || ty === 'i16') && target.op === 'i32.and' && target.args[1]?.kind === 'const' && target.args[0]) {
-    const inner = resolve(target.args[0])
-    if (Number(target.args[1].value) === (ty === 'i8' ? 0xff : 0xffff) && /\.(add|sub)$/.test(inner.op)) target = inner
-  }
-  const operation = /^i(?:32|64)\.(add|sub|and|or|xor)$/.exec(target.op)?.[1]
-  const [a, b] = target.args
-  if (!operation || !a || !b) return undefined
-  if (resolve(a) === old && !dependsOn(b, old)) return { operation, operand: b }
-  if (COMMUTATIVE.has(operation) && resolve(b) === old && !dependsOn(a, old)) return { operation, operand: a }
-  return undefined
 }

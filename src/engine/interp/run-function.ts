@@ -105,7 +105,13 @@ export function emitRun(
     enter: label('enter'),
     arrive: label('arrive'),
   }
-  const tails: RunTails = { fault: t.fault, taken: t.taken, near: t.near, transfer: t.transfer, target: l.target }
+  const tails: RunTails = {
+    fault: t.fault,
+    taken: t.taken,
+    near: t.near,
+    transfer: t.transfer,
+    target: l.target,
+  }
 
   code.call(support.index('enter')).tee(l.rec).op('i32.eqz').if()
   code.get(CPU).op('i32.load', CPU_EXITREASON).return()
@@ -115,9 +121,55 @@ export function emitRun(
   code.loop(loop)
   code.block(t.arrive).block(t.enter).block(t.lookup)
   code.block(t.poll).block(t.miss).block(t.follow)
-  code.block(t.stale).block(t.sync).block(t.transfer).block(t.fault).block(t.near).block(t.goto).block(t.taken)
+  code
+    .block(t.stale)
+    .block(t.sync)
+    .block(t.transfer)
+    .block(t.fault)
+    .block(t.near)
+    .block(t.goto)
+    .block(t.taken)
   emitDispatch(code, support, cases, { l, pool, tails, t, loop, handlerType, table })
 
+  emitTails(code, support, l, t, loop)
+  emitFollow(code, support, l, t, loop)
+
+  // arrive: rec came from the kernel
+  code.get(l.rec).op('i32.eqz').if()
+  code.get(CPU).op('i32.load', CPU_EXITREASON).return()
+  code.end()
+  newQuota(code, l)
+  code.br(loop)
+  code.end() // loop
+  code.op('unreachable')
+}
+
+function newQuota(code: CodeBuilder, l: Locals): void {
+  code.get(CPU).op('i32.load', CPU_BUDGET).i32(REC_SHIFT).op('i32.shl').get(l.rec).op('i32.add').set(l.quota)
+}
+
+/** Straight to the linked record if nothing asks for attention. */
+function emitLinked(code: CodeBuilder, l: Locals, loop: Label): void {
+  code.get(l.quota).get(l.next).op('i32.sub').tee(l.remaining).i32(0).op('i32.ge_s')
+  code.get(l.rec).op('i32.load', REC_LINK).tee(l.slot).i32(0).op('i32.ne').op('i32.and')
+  code.get(CPU).op('i32.load', CPU_REQ).op('i32.eqz').op('i32.and').if()
+  code.get(l.remaining).get(l.slot).op('i32.add').set(l.quota)
+  code.get(l.slot).set(l.rec).br(loop)
+  code.end()
+}
+
+interface Tails {
+  readonly follow: Label
+  readonly miss: Label
+  readonly poll: Label
+  readonly lookup: Label
+  readonly enter: Label
+  readonly arrive: Label
+  readonly fault: Label
+}
+
+/** Where the exits of all handlers meet; each ends at a kernel call or at emitFollow(). */
+function emitTails(code: CodeBuilder, support: Support, l: Locals, t: Tails, loop: Label): void {
   // taken: the direct branch at rec
   code.end()
   code.get(l.rec).i32(REC_SIZE).op('i32.add').set(l.next)
@@ -156,7 +208,14 @@ export function emitRun(
 
   // sync: everything is looked at before page offset REC_IMM
   code.end()
-  code.get(CPU).get(CPU).op('i64.load', CPU_PCBASE).get(l.rec).op('i64.load', REC_IMM).op('i64.add').op('i64.store', CPU_RIP)
+  code
+    .get(CPU)
+    .get(CPU)
+    .op('i64.load', CPU_PCBASE)
+    .get(l.rec)
+    .op('i64.load', REC_IMM)
+    .op('i64.add')
+    .op('i64.store', CPU_RIP)
   code.get(l.quota).get(l.rec).op('i32.sub').set(l.remaining).br(t.enter)
 
   // stale
@@ -165,41 +224,6 @@ export function emitRun(
   pushRip(code, CPU, l.rec)
   code.op('i64.store', CPU_RIP)
   code.get(l.quota).get(l.rec).op('i32.sub').set(l.remaining).br(t.lookup)
-
-  emitFollow(code, support, l, t, loop)
-
-  // arrive: rec came from the kernel
-  code.get(l.rec).op('i32.eqz').if()
-  code.get(CPU).op('i32.load', CPU_EXITREASON).return()
-  code.end()
-  newQuota(code, l)
-  code.br(loop)
-  code.end() // loop
-  code.op('unreachable')
-}
-
-function newQuota(code: CodeBuilder, l: Locals): void {
-  code.get(CPU).op('i32.load', CPU_BUDGET).i32(REC_SHIFT).op('i32.shl').get(l.rec).op('i32.add').set(l.quota)
-}
-
-/** Straight to the linked record if nothing asks for attention. */
-function emitLinked(code: CodeBuilder, l: Locals, loop: Label): void {
-  code.get(l.quota).get(l.next).op('i32.sub').tee(l.remaining).i32(0).op('i32.ge_s')
-  code.get(l.rec).op('i32.load', REC_LINK).tee(l.slot).i32(0).op('i32.ne').op('i32.and')
-  code.get(CPU).op('i32.load', CPU_REQ).op('i32.eqz').op('i32.and').if()
-  code.get(l.remaining).get(l.slot).op('i32.add').set(l.quota)
-  code.get(l.slot).set(l.rec).br(loop)
-  code.end()
-}
-
-interface Tails {
-  readonly follow: Label
-  readonly miss: Label
-  readonly poll: Label
-  readonly lookup: Label
-  readonly enter: Label
-  readonly arrive: Label
-  readonly fault: Label
 }
 
 /** Near transfer to `target`: TLB and jump table in line, the kernel where they do not know. */
@@ -223,7 +247,10 @@ function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, lo
   code.get(CPU).op('i32.load', CPU_CODE_CACHE)
   pushJumpIndex(code, l.key)
   code.op('i32.add').tee(l.slot).op('i64.load', CACHE_JUMP).get(l.key).op('i64.ne').brIf(t.miss)
-  code.get(l.slot).op('i32.load', CACHE_JUMP + CACHE_JUMP_RECORD).tee(l.rec)
+  code
+    .get(l.slot)
+    .op('i32.load', CACHE_JUMP + CACHE_JUMP_RECORD)
+    .tee(l.rec)
   code.get(l.remaining).op('i32.add').set(l.quota)
   code.get(l.page).get(CPU).op('i64.load', CPU_CODE_VPAGE).op('i64.eq').if()
   code.get(l.from).if()
@@ -338,7 +365,13 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
   code.br(t.fault)
 
   code.end() // cold
-  code.get(CPU).get(l.rec).get(l.rec).op('i32.load16_u', REC_OP).callIndirect(d.handlerType, d.table).tee(l.slot)
+  code
+    .get(CPU)
+    .get(l.rec)
+    .get(l.rec)
+    .op('i32.load16_u', REC_OP)
+    .callIndirect(d.handlerType, d.table)
+    .tee(l.slot)
   code.i32(STATUS_NEXT).op('i32.eq').if()
   next()
   code.end()
@@ -355,7 +388,14 @@ function emitCross(code: CodeBuilder, l: Locals, t: Dispatch['t'], loop: Label):
   code.get(CPU).op('i64.load', CPU_CODE_VPAGE).i64(4096).op('i64.add').set(l.page)
   tlbEntry(code, CPU, l.page)
   code.tee(l.slot).op('i64.load', TLB_EXEC).get(l.page).op('i64.eq')
-  code.get(l.slot).op('i64.load32_u', TLB_GFN).i64(12).op('i64.shl').get(l.rec).op('i64.load', REC_IMM).op('i64.eq')
+  code
+    .get(l.slot)
+    .op('i64.load32_u', TLB_GFN)
+    .i64(12)
+    .op('i64.shl')
+    .get(l.rec)
+    .op('i64.load', REC_IMM)
+    .op('i64.eq')
   code.op('i32.and').op('i32.eqz').brIf(t.stale)
   code.get(l.quota).i32(REC_SIZE).op('i32.add').set(l.quota) // the guard is no instruction
   code.get(l.rec).i32(REC_SIZE).op('i32.add').set(l.rec).br(loop)

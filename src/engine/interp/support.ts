@@ -48,7 +48,9 @@ export const ACCESS_SIZES = [1, 2, 4, 8, 16] as const
 export type AccessSize = (typeof ACCESS_SIZES)[number]
 
 /** Value type, load and store operators of an access. */
-export const ACCESS: Readonly<Record<AccessSize, { readonly type: ValueType; readonly load: string; readonly store: string }>> = {
+export const ACCESS: Readonly<
+  Record<AccessSize, { readonly type: ValueType; readonly load: string; readonly store: string }>
+> = {
   1: { type: 'i32', load: 'i32.load8_u', store: 'i32.store8' },
   2: { type: 'i32', load: 'i32.load16_u', store: 'i32.store16' },
   4: { type: 'i32', load: 'i32.load', store: 'i32.store' },
@@ -64,7 +66,13 @@ const ENTRY_MASK = (TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT
 /** Pushes the address of the TLB entry of a linear address in a local. */
 export function tlbEntry(code: CodeBuilder, cpu: number, gva: number): void {
   code.get(cpu).op('i32.load', CPU_TLB)
-  code.get(gva).op('i32.wrap_i64').i32(12 - TLB_ENTRY_SHIFT).op('i32.shr_u').i32(ENTRY_MASK).op('i32.and')
+  code
+    .get(gva)
+    .op('i32.wrap_i64')
+    .i32(12 - TLB_ENTRY_SHIFT)
+    .op('i32.shr_u')
+    .i32(ENTRY_MASK)
+    .op('i32.and')
   code.op('i32.add')
 }
 
@@ -120,7 +128,13 @@ export function defineSupport(module: ModuleBuilder, imports: ReadonlyMap<string
 
   const sequential = define('sequential', [], ['i32'])
   pushRip(sequential, CPU, REC)
-  sequential.get(REC).op('i64.load8_u', REC_LEN).op('i64.add').get(CPU).op('i64.load', CPU_NEXT_RIP).op('i64.eq')
+  sequential
+    .get(REC)
+    .op('i64.load8_u', REC_LEN)
+    .op('i64.add')
+    .get(CPU)
+    .op('i64.load', CPU_NEXT_RIP)
+    .op('i64.eq')
   return { index }
 }
 
@@ -140,7 +154,16 @@ function defineEffective(code: CodeBuilder, index: Index): void {
   code.get(seg).get(sum).get(access).call(index('seg_linear')).return()
   code.end()
   code.get(seg).i32(RECSEG_ADD_BASE).op('i32.and').if()
-  code.get(sum).get(CPU).get(seg).i32(7).op('i32.and').i32(5).op('i32.shl').op('i32.add').op('i64.load', CPU_SEG)
+  code
+    .get(sum)
+    .get(CPU)
+    .get(seg)
+    .i32(7)
+    .op('i32.and')
+    .i32(5)
+    .op('i32.shl')
+    .op('i32.add')
+    .op('i64.load', CPU_SEG)
   code.op('i64.add').set(sum)
   code.end().get(sum)
 }
@@ -161,7 +184,11 @@ function defineSlow(define: Define, index: Index, bytes: AccessSize): void {
   if (bytes === 16) {
     st.get(CPU).get(3).op(store, BOUNCE)
     st.get(2).get(CPU).i32(BOUNCE).op('i32.add').get(4).call(index('mem_store128'))
-  } else st.get(2).get(3).get(4).call(index(`mem_store${bits}`))
+  } else
+    st.get(2)
+      .get(3)
+      .get(4)
+      .call(index(`mem_store${bits}`))
 }
 
 function defineFast(define: Define, index: Index, bytes: AccessSize): void {
@@ -175,7 +202,13 @@ function defineFast(define: Define, index: Index, bytes: AccessSize): void {
   ld.if(type)
   tlbHost(ld, entry, 2)
   ld.op(load)
-  ld.else().get(CPU).get(REC).get(2).get(3).call(index(`slow_ld${bits}`)).end()
+  ld.else()
+    .get(CPU)
+    .get(REC)
+    .get(2)
+    .get(3)
+    .call(index(`slow_ld${bits}`))
+    .end()
 
   const st = define(`st${bits}`, ['i64', type, 'i32'], [])
   const stEntry = st.local('i32')
@@ -185,7 +218,14 @@ function defineFast(define: Define, index: Index, bytes: AccessSize): void {
   st.if()
   tlbHost(st, stEntry, 2)
   st.get(3).op(store)
-  st.else().get(CPU).get(REC).get(2).get(3).get(4).call(index(`slow_st${bits}`)).end()
+  st.else()
+    .get(CPU)
+    .get(REC)
+    .get(2)
+    .get(3)
+    .get(4)
+    .call(index(`slow_st${bits}`))
+    .end()
 }
 
 function defineRmw(define: Define, index: Index): void {
@@ -220,12 +260,28 @@ function defineBranches(define: Define, index: Index): void {
   const rip = target.local('i64')
   const mode = target.local('i32')
   target.get(CPU).op('i64.load', CPU_PCBASE).get(REC).op('i64.load', REC_IMM).op('i64.add').set(rip)
-  target.get(CPU).op('i32.load', CPU_MODE).i32(MODE_CS_MASK).op('i32.and').tee(mode).i32(MODE_CS64).op('i32.eq').if()
+  target
+    .get(CPU)
+    .op('i32.load', CPU_MODE)
+    .i32(MODE_CS_MASK)
+    .op('i32.and')
+    .tee(mode)
+    .i32(MODE_CS64)
+    .op('i32.eq')
+    .if()
   target.get(rip).return()
   target.end()
   // operand size 16: 16-bit code without 66, or 32-bit code with it
   target.get(rip).i64(0xffff).i64(0xffff_ffffn)
-  target.get(REC).op('i32.load8_u', REC_FLAGS).i32(RECF_OPSIZE).op('i32.and').i32(0).op('i32.ne').get(mode).op('i32.eq')
+  target
+    .get(REC)
+    .op('i32.load8_u', REC_FLAGS)
+    .i32(RECF_OPSIZE)
+    .op('i32.and')
+    .i32(0)
+    .op('i32.ne')
+    .get(mode)
+    .op('i32.eq')
   target.op('select').op('i64.and')
 
   const ok = define('near_ok', ['i64'], ['i32'])

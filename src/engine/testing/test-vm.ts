@@ -43,9 +43,15 @@ export interface TestVm {
 
 const now = (): number => Number(process.hrtime.bigint())
 
-let modules: Promise<{ kernel: WebAssembly.Module; interp: WebAssembly.Module; tables: Uint8Array }> | undefined
+let modules:
+  | Promise<{ kernel: WebAssembly.Module; interp: WebAssembly.Module; tables: Uint8Array }>
+  | undefined
 
-async function load(): Promise<{ kernel: WebAssembly.Module; interp: WebAssembly.Module; tables: Uint8Array }> {
+async function load(): Promise<{
+  kernel: WebAssembly.Module
+  interp: WebAssembly.Module
+  tables: Uint8Array
+}> {
   await buildAll()
   const read = (name: string): Uint8Array<ArrayBuffer> => Uint8Array.from(readFileSync(path.join(WASM, name)))
   return {
@@ -102,7 +108,9 @@ export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<
     kernel.bind(vm, cpu)
     kernel.cpu_reset()
   }
-  const engines = cpus.map((cpu) => createEngine({ memory, kernel: kernelModule, interp, vm, cpu }, now, () => undefined))
+  const engines = cpus.map((cpu) =>
+    createEngine({ memory, kernel: kernelModule, interp, vm, cpu }, now, () => undefined),
+  )
   return {
     memory, view, kernel, interp, kernelModule, vm, cpus, engines,
     host: (gpa) => FRAMES_AT + gpa,
@@ -147,7 +155,8 @@ export function enterLong(test: TestVm, rip: number, rsp: number, vcpu = 0): voi
   const cpu = cpus[vcpu] ?? 0
   view.setBigUint64(test.host(0x1000), 0x2000n | PTE_TABLE, true)
   view.setBigUint64(test.host(0x2000), 0x3000n | PTE_TABLE, true)
-  for (let i = 0; i < 512; i++) view.setBigUint64(test.host(0x3000 + i * 8), (BigInt(i) << 21n) | PTE_LARGE, true)
+  for (let i = 0; i < 512; i++)
+    view.setBigUint64(test.host(0x3000 + i * 8), (BigInt(i) << 21n) | PTE_LARGE, true)
   const segment = (i: number, attr: number): void => {
     const at = cpu + abi.CPU_SEG + i * abi.CPU_SEG_STRIDE
     view.setBigUint64(at + abi.SEG_BASE, 0n, true)

@@ -1,0 +1,260 @@
+/**
+ * Emitter over a decoded record and the CPU struct: where operands, registers, flags and address parts are. Guest memory
+ * and control are in interp-emit.ts.
+ */
+import {
+  CPU_AMASK,
+  CPU_FL_AUX,
+  CPU_FL_RES,
+  CPU_GPR,
+  CPU_SCRATCH,
+  CPU_SEG,
+  CPU_SEG_STRIDE,
+  CPU_XMM,
+  CPU_XMM_STRIDE,
+} from '../../abi/layout.ts'
+import {
+  RECSEG_ASIZE_SHIFT,
+  REC_BASE,
+  REC_DISP,
+  REC_FLAGS,
+  REC_IMM,
+  REC_INDEX,
+  REC_REG,
+  REC_RM,
+  REC_SCALE,
+  REC_SEG,
+  REC_VVVV,
+} from '../../abi/record.ts'
+import type { LazyFlags } from '../../isa/flags.ts'
+import type { Form } from '../../isa/handlers.ts'
+import { operandInfo } from '../../isa/operands.ts'
+import type { OperandInfo } from '../../isa/operands.ts'
+import type { IntTy, Reg64, Ty, Val } from '../../isa/emit.ts'
+import type { Row, Width } from '../../isa/row.ts'
+import { Node, node } from '../emit/ir.ts'
+import { PureEmit } from '../emit/pure-emit.ts'
+
+// prettier-ignore
+const REGISTER: Readonly<Record<Reg64 | 'rbx', number>> = {
+  rax: 0, rcx: 1, rdx: 2, rbx: 3, rsp: 4, rbp: 5, rsi: 6, rdi: 7, r11: 11,
+}
+
+/** WebAssembly load and store of a type. */
+export const loadOp = (ty: Ty): string =>
+  ty === 'i8' ? 'i32.load8_u' : ty === 'i16' ? 'i32.load16_u' : `${ty}.load`
+export const storeOp = (ty: Ty): string =>
+  ty === 'i8' ? 'i32.store8' : ty === 'i16' ? 'i32.store16' : `${ty}.store`
+
+export abstract class RecordEmit extends PureEmit {
+  readonly mem: boolean
+  protected readonly row: Row
+  protected readonly form: Form
+  readonly #operands: readonly OperandInfo[]
+  protected readonly cpu = new Node('local', 'i32', { value: 0 })
+  protected readonly rec: Node
+  readonly #fields = new Map<string, Node>()
+  #flags: LazyFlags | undefined
+
+  /** @param recLocal index of the local that holds the record address (the CPU struct's is local 0) */
+  constructor(row: Row, width: Width, form: Form, recLocal: number) {
+    super(width)
+    this.row = row
+    this.form = form
+    this.#operands = row.operands.map((operand) => operandInfo(operand, width))
+    this.rec = new Node('local', 'i32', { value: recLocal })
+    this.mem = form !== 'R'
+  }
+
+  // --- record fields and CPU words ---
+
+  protected field(op: string, ty: Ty, offset: number): Node {
+    const key = `${op}@${offset}`
+    const known = this.#fields.get(key)
+    if (known) return known
+    const made = this.early(op, ty, [this.rec], [offset])
+    this.#fields.set(key, made)
+    return made
+  }
+
+  /** Address of the register that a u16 field of the record names. */
+  protected registerAt(field: number): Node {
+    const key = `register@${field}`
+    const known = this.#fields.get(key)
+    if (known) return known
+    const made = this.early('i32.add', 'i32', [this.cpu, this.field('i32.load16_u', 'i32', field)])
+    this.#fields.set(key, made)
+    return made
+  }
+
+  protected loadFrom(ty: Ty, address: Node, offset: number): Node {
+    return this.pinned(loadOp(ty), ty, [address], [offset])
+  }
+
+  getCpu(ty: Ty, offset: number): Node {
+    return this.loadFrom(ty, this.cpu, offset)
+  }
+  setCpu(offset: number, value: Val): void {
+    this.do(storeOp(value.ty), [this.cpu, node(value)], [offset])
+    if (offset >= CPU_FL_RES && offset <= CPU_FL_AUX) this.#flags = undefined
+  }
+  loadAt(ty: Ty, address: Val, offset = 0): Node {
+    return this.loadFrom(ty, node(address), offset)
+  }
+  storeAt(address: Val, value: Val, offset = 0): void {
+    this.do(storeOp(value.ty), [node(address), node(value)], [offset])
+  }
+  scratch(slot: number): Node {
+    return this.pure('i32.add', 'i32', [this.cpu, this.const('i32', CPU_SCRATCH + slot * 16)])
+  }
+
+  protected override enterScope(): void {
+    this.forgetFlags()
+  }
+  protected override leaveScope(): void {
+    this.forgetFlags()
+  }
+
+  // --- operands ---
+
+  protected operand(i: number): OperandInfo {
+    const info = this.#operands[i]
+    if (!info) throw new Error(`${this.row.id} has no operand ${i}`)
+    return info
+  }
+
+  isMemory(i: number): boolean {
+    const { place } = this.operand(i)
+    return place === 'mem' || place === 'moffs' || (place === 'rm' && this.form !== 'R')
+  }
+
+  /** Base address and offset of a register operand in the CPU struct. */
+  protected location(info: OperandInfo): readonly [Node, number] {
+    switch (info.place) {
+      case 'rm':
+        return [this.registerAt(REC_RM), 0]
+      case 'reg':
+        return [this.registerAt(REC_REG), 0]
+      case 'vvvv':
+        return [this.registerAt(REC_VVVV), 0]
+      case 'fixed': {
+        const number = info.fixed ?? 0
+        if (info.bank === 'xmm') return [this.cpu, CPU_XMM + number * CPU_XMM_STRIDE]
+        if (info.bank === 'none') return [this.cpu, CPU_SEG + number * CPU_SEG_STRIDE]
+        // Encoding 4 of an 8-bit fixed register is AH.
+        return info.text === 'ah' ? [this.cpu, CPU_GPR + 1] : [this.cpu, CPU_GPR + number * 8]
+      }
+      case 'number': {
+        if (info.text !== 'sreg') throw new Error(`${this.row.id}: a ${info.text} operand has no address`)
+        const slot = this.pure('i32.mul', 'i32', [
+          this.field('i32.load16_u', 'i32', REC_REG),
+          this.const('i32', CPU_SEG_STRIDE),
+        ])
+        return [this.pure('i32.add', 'i32', [this.cpu, slot]), CPU_SEG]
+      }
+      default:
+        throw new Error(`${this.row.id}: operand ${info.text} has no address`)
+    }
+  }
+
+  /** Type of a register operand: vectors are always whole. */
+  protected registerTy(info: OperandInfo): Ty {
+    return info.bank === 'xmm' ? 'v128' : info.bank === 'mm' ? 'i64' : info.ty
+  }
+
+  protected immediate(i: number, info: OperandInfo): Node {
+    if (info.fixed !== undefined) return this.const(info.ty, info.fixed)
+    const first = this.#operands.findIndex((other) => other.place === 'imm')
+    return this.field(loadOp(info.ty), info.ty, i === first ? REC_IMM : REC_DISP)
+  }
+
+  /** General registers: 32-bit writes zero the upper half, narrower ones keep the rest. */
+  protected writeRegister(base: Node, offset: number, value: Val, general: boolean): void {
+    if (general && value.ty === 'i32') this.do('i64.store', [base, this.zext(value, 'i64')], [offset])
+    else this.do(storeOp(value.ty), [base, node(value)], [offset])
+  }
+
+  // --- addresses ---
+
+  /** base + index * scale + disp, not yet truncated; moffs: the offset itself. */
+  protected sum(displacement: Node | undefined): Node {
+    let sum: Node
+    if (this.#operands.some((o) => o.place === 'moffs')) sum = this.field('i64.load', 'i64', REC_IMM)
+    else {
+      const base = this.loadFrom('i64', this.registerAt(REC_BASE), 0)
+      sum = this.add(base, this.field('i64.load32_s', 'i64', REC_DISP))
+      if (this.form !== 'M') {
+        const index = this.loadFrom('i64', this.registerAt(REC_INDEX), 0)
+        const scaled = this.pure('i64.shl', 'i64', [index, this.field('i64.load8_u', 'i64', REC_SCALE)])
+        sum = this.add(scaled, sum)
+      }
+    }
+    return displacement ? this.add(sum, displacement) : sum
+  }
+
+  seg(): Node {
+    return this.field('i32.load8_u', 'i32', REC_SEG)
+  }
+
+  /** 2 << (address size field). */
+  addressBytes(): Node {
+    const field = this.and(this.shr(this.seg(), this.const('i32', RECSEG_ASIZE_SHIFT)), this.const('i32', 3))
+    return this.shl(this.const('i32', 2), field)
+  }
+
+  rep(): Node {
+    return this.and(
+      this.shr(this.field('i32.load8_u', 'i32', REC_FLAGS), this.const('i32', 1)),
+      this.const('i32', 3),
+    )
+  }
+
+  /** All ones in the address size: -1 >> (64 - 8 * bytes), the count taken modulo 64. */
+  protected sizeMask(): Node {
+    const bits = this.shl(this.addressBytes(), this.const('i32', 3))
+    return this.pure('i64.shr_u', 'i64', [
+      this.const('i64', -1),
+      this.zext(this.sub(this.const('i32', 64), bits), 'i64'),
+    ])
+  }
+
+  offset(): Node {
+    const sum = this.sum(undefined)
+    return this.and(sum, this.form === 'M' ? this.getCpu('i64', CPU_AMASK) : this.sizeMask())
+  }
+
+  // --- fixed registers ---
+
+  reg(name: Reg64, ty: IntTy = 'i64'): Node {
+    return this.getCpu(ty, CPU_GPR + REGISTER[name] * 8)
+  }
+  setReg(name: Reg64, value: Val): void {
+    this.writeRegister(this.cpu, CPU_GPR + REGISTER[name] * 8, value, true)
+  }
+  regHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx'): Node {
+    return this.getCpu('i8', CPU_GPR + REGISTER[name] * 8 + 1)
+  }
+  setRegHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx', value: Val): void {
+    this.do('i32.store8', [this.cpu, node(value)], [CPU_GPR + REGISTER[name] * 8 + 1])
+  }
+
+  // --- flags ---
+
+  /** The flags in the CPU struct may have changed, or are no longer at hand. */
+  protected forgetFlags(): void {
+    this.#flags = undefined
+  }
+
+  protected override flagState(): LazyFlags {
+    if (this.#flags) return this.#flags
+    const flags = { res: this.getCpu('i64', CPU_FL_RES), aux: this.getCpu('i32', CPU_FL_AUX) }
+    this.#flags = flags
+    return flags
+  }
+
+  protected override setFlagState(flags: LazyFlags): void {
+    this.do('i64.store', [this.cpu, node(flags.res)], [CPU_FL_RES])
+    this.do('i32.store', [this.cpu, node(flags.aux)], [CPU_FL_AUX])
+    this.#flags = undefined
+  }
+}
