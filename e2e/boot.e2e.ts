@@ -14,17 +14,39 @@ let browser: Browser
 let page: Page
 let errors: string[]
 let guest: GuestPage
+let bootMs: number
 
 beforeAll(async () => {
   browser = await launchChromium()
   ;({ page, errors } = await openPage(browser))
+  const started = performance.now()
   guest = await openGuest(page, { url: inject('pageUrl') })
   await guest.waitForPrompt(undefined, 120_000)
+  bootMs = performance.now() - started
 })
 
 afterAll(() => browser?.close())
 
 describe('the page', () => {
+  test('has booted in less than 30 s', () => {
+    expect(bootMs).toBeLessThan(30_000)
+  })
+
+  test('lists what can be booted, the default guest first', async () => {
+    expect(await page.locator('#boot-entry option').allTextContents()).toEqual(
+      expect.arrayContaining(['Debian 12, 64-bit', 'Debian 12, 64-bit, compressed kernel']),
+    )
+    expect(await page.inputValue('#boot-entry')).toBe('default')
+  })
+
+  test('shows the state, speed and size of the machine', async () => {
+    expect(await page.textContent('#status-state')).toBe('running')
+    expect(await page.textContent('#status-mips')).toMatch(/^\d+ MIPS$/)
+    expect(await page.textContent('#status-cpu')).toMatch(/^host CPU \d+ %$/)
+    expect(await page.textContent('#status-exits')).toMatch(/^\d+ exits\/s$/)
+    expect(await page.textContent('#status-cpus')).toBe('2 vCPUs, 256 MiB')
+  })
+
   test('has brought up both vCPUs', async () => {
     expect(await guest.check('nproc')).toBe('2\n')
     expect((await guest.check('grep -c ^processor /proc/cpuinfo')).trim()).toBe('2')
@@ -67,7 +89,7 @@ describe('the page', () => {
   })
 
   test('resets into a second boot', async () => {
-    await page.click('#reset')
+    await Promise.all([guest.waitForReset(), page.click('#reset')])
     await guest.waitForPrompt(undefined, 120_000)
     expect(Number((await guest.check('cat /proc/uptime')).split('.')[0])).toBeLessThan(60)
     expect(await guest.check('nproc')).toBe('2\n')
@@ -77,6 +99,22 @@ describe('the page', () => {
     await guest.send('poweroff\n')
     await guest.waitForState('stopped')
     expect(await page.textContent('#status-state')).toBe('stopped')
+    expect(await guest.screenText()).toContain('[the guest powered off]')
+    expect(errors).toEqual([])
+  })
+
+  test('starts again', async () => {
+    await page.selectOption('#boot-entry', 'default-bzimage')
+    await page.click('#start')
+    await guest.waitForState('running')
+    await guest.waitForPrompt(undefined, 120_000)
+    expect(await guest.check('uname -m')).toBe('x86_64\n')
+  })
+
+  test('asks the guest to power off when the button is pressed', async () => {
+    await page.click('#power-off')
+    await guest.waitForState('stopped')
+    expect(await page.isEnabled('#start')).toBe(true)
     expect(errors).toEqual([])
   })
 })

@@ -1,5 +1,6 @@
 /**
- * Builds the command line, and serves the production build of the page to the e2e tests on a free loopback port; `inject('pageUrl')` gives its address.
+ * Builds the command line, and serves the production build of the page to the e2e tests on a free loopback port;
+ * `inject('pageUrl')` gives its address.
  * WEBKVM_E2E_URL names a server that runs already (`npm run dev`) to skip the build.
  */
 import { execFileSync } from 'node:child_process'

@@ -45,12 +45,15 @@ export interface GuestPage {
   screenText(): Promise<string>
   state(): Promise<string>
   waitForState(state: string, timeoutMs?: number): Promise<void>
+  /** Resolves when the machine was reset; waits for text that begin after it see only the new boot's output. */
+  waitForReset(): Promise<void>
 }
 
 interface PageGlobals {
   readonly webkvm?: {
     readonly machine?: {
       readonly state: string
+      once(event: 'reset'): Promise<unknown>
       readonly console: {
         send(text: string): void
         waitForText(pattern: string | RegExp, options: { timeoutMs: number; from?: number }): Promise<unknown>
@@ -131,6 +134,11 @@ function guestPage(page: PageLike): GuestPage {
       page.evaluate((input) => (globalThis as PageGlobals).webkvm?.machine?.console.send(input), text),
     screenText: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.screenText() ?? '', undefined),
     state: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.machine?.state ?? 'none', undefined),
+    async waitForReset() {
+      await page.evaluate(async () => {
+        await (globalThis as PageGlobals).webkvm?.machine?.once('reset')
+      }, undefined)
+    },
     async waitForState(state, timeoutMs = DEFAULT_TIMEOUT_MS) {
       await page.waitForFunction(
         (wanted) => (globalThis as PageGlobals).webkvm?.machine?.state === wanted,

@@ -89,6 +89,11 @@ export class ConsoleStream {
     })
   }
 
+  /** Waits that begin from now on see only later output: the machine starts anew. */
+  skipOutput(): void {
+    this.#consumed = this.mark
+  }
+
   /** The last lines of output, for messages. */
   tail(lines = 12): string {
     return this.#history.split('\n').slice(-lines).join('\n')

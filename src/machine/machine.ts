@@ -158,6 +158,7 @@ export class Machine {
     const wasPaused = this.#state === 'paused'
     if (!wasPaused) await this.#park()
     this.#parts.resetAll()
+    for (const stream of this.#streams()) stream.skipOutput()
     this.#parts.events.emit('reset', { by })
     if (!wasPaused) this.#release()
   }
@@ -266,6 +267,10 @@ export class Machine {
     }
   }
 
+  #streams(): ReadonlySet<ConsoleStream> {
+    return new Set([this.console, ...this.serial, ...this.channels.values()])
+  }
+
   #setState(event: StateEvent): void {
     this.#state = event.state
     this.#parts.events.emit('state', event)
@@ -282,11 +287,11 @@ export class Machine {
 
   #end(event: StateEvent): void {
     if (this.#state === 'stopped' || this.#state === 'crashed') return
-    const { cpus, request, hub, threads, console, serial, channels } = this.#parts
+    const { cpus, request, hub, threads } = this.#parts
     for (const cpu of cpus) request(cpu, REQ_STOP)
     hub.dispose()
     for (const thread of threads) thread.terminate()
-    for (const stream of new Set([console, ...serial, ...channels.values()])) stream.close(event.reason ?? 'the machine stopped')
+    for (const stream of this.#streams()) stream.close(event.reason ?? 'the machine stopped')
     this.#setState(event)
   }
 }
