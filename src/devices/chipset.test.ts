@@ -58,6 +58,14 @@ describe('PCI configuration', () => {
     expect(test.in(0xcfe, 2)).toBe(0x1237)
   })
 
+  it('takes one exit for a register, not two', () => {
+    const { test } = setUp()
+    test.out(0xcf8, 0x8000_0000, 4, true)
+    expect(test.in(0xcfc, 4)).toBe(0x1237_8086)
+
+    expect(test.syncExits).toBe(1)
+  })
+
   it('gives the size of a BAR when all ones are written', () => {
     const { test } = setUp()
     test.configWrite(TESTDEV_SLOT, 0, 0x10, 0xffff_ffff)

@@ -72,6 +72,8 @@ class I440fx implements Device<BridgeState> {
     ports.pio.claim({
       start: CONFIG_ADDRESS,
       count: CONFIG_PORTS,
+      // The address may be posted: the data access behind it is sync and drains the ring first. Half of a boot's exits.
+      write: ['posted', 'sync', 'sync', 'sync', 'sync', 'sync', 'sync', 'sync'],
       handler: {
         read: (offset, bytes) => this.#read(offset, bytes),
         write: (offset, bytes, value) => this.#write(offset, bytes, value),
