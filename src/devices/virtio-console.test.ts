@@ -141,7 +141,7 @@ describe('virtio-console', () => {
       [0, 1, 0, []],
       [1, 1, 0, []],
       [0, 4, 1, []],
-      [0, 5, 0, [43, 0, 132, 0]], // rows first, as Linux reads it
+      [0, 5, 0, [132, 0, 43, 0]],
       [0, 6, 1, []],
       [1, 7, 0, [...text('org.webkvm.agent')]],
       [1, 6, 1, []],
@@ -157,7 +157,7 @@ describe('virtio-console', () => {
     const generation = test.load(driver.common + 0x15, 1)
     hvc.resize(100, 30)
 
-    expect(messages().map(([id, event, , rest]) => [id, event, [...rest]])).toEqual([[0, 5, [30, 0, 100, 0]]])
+    expect(messages().map(([id, event, , rest]) => [id, event, [...rest]])).toEqual([[0, 5, [100, 0, 30, 0]]])
     expect(driver.takeIsr() & 2).toBe(2)
     expect(test.load(driver.common + 0x15, 1)).not.toBe(generation)
   })

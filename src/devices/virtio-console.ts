@@ -268,9 +268,10 @@ class VirtioConsole {
     view.setUint16(6, value, true)
     bytes.set(name, MESSAGE_BYTES)
     if (event === RESIZE) {
-      // 5.3.6.2 says cols, rows; Linux reads rows, cols, and every device follows Linux.
-      view.setUint16(8, this.#rows, true)
-      view.setUint16(10, this.#columns, true)
+      // 5.3.6.2: cols, rows. Linux read them the other way round until the stable kernels of 2025; 6.1.192 follows the
+      // standard (seen by `stty size` in the guest).
+      view.setUint16(8, this.#columns, true)
+      view.setUint16(10, this.#rows, true)
     }
     return bytes
   }
