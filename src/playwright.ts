@@ -94,7 +94,8 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
   return guestPage(page)
 }
 
-function guestPage(page: PageLike): GuestPage {
+/** Drives the machine of a page that was started by other means, such as the form for one's own kernel. */
+export function guestPage(page: PageLike): GuestPage {
   const run = (
     command: string,
     timeoutMs = DEFAULT_TIMEOUT_MS,

@@ -1,7 +1,7 @@
 /** webkvm itself: the production page in Chromium, through the "own kernel" form as a user would. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import type { Browser } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 
 import type { MachineStats } from '#machine/stats.ts'
 import type { BootImage, Peer } from './peer.ts'
@@ -22,6 +22,7 @@ interface PageGlobals {
 }
 
 export interface WebkvmPeer extends Peer {
+  readonly page: Page
   counters(): Promise<Readonly<Record<string, number>>>
   /** Guest instructions retired so far, and host ns. */
   progress(): Promise<{ instructions: number; atNs: number }>
@@ -63,6 +64,7 @@ export async function bootWebkvm(browser: Browser, url: string, image: BootImage
   const bootMs = performance.now() - started
   return {
     name: 'webkvm',
+    page,
     bootMs,
     run: (command, done, timeoutMs) =>
       page.evaluate(
