@@ -175,8 +175,8 @@ export function within_limit(attr: u32, limit: u32, offset: u64, bytes: u32): bo
   if ((attr & (ATTR_S | ATTR_CODE | ATTR_EXPAND_DOWN)) == (ATTR_S | ATTR_EXPAND_DOWN)) {
     return offset > <u64>limit && last <= (attr & ATTR_DB ? 0xffff_ffff : 0xffff)
   }
-  // At 4 GiB an access may wrap: whether it faults is left to the implementation.
-  return last <= <u64>limit || limit == <u32>0xffff_ffff
+  // An access that wraps at 4 GiB faults too: left to the implementation, and what processors do.
+  return last <= <u64>limit
 }
 
 export function present(attr: u32): bool {

@@ -101,9 +101,10 @@ const MSR_TSC_AUX: u32 = 0xc000_0103
 
 /**
  * Nothing runs speculatively here (SDM Vol. 4, 10AH): RDCL_NO 0, IBRS_ALL 1, SKIP_L1DFL_VMENTRY 3, SSB_NO 4, MDS_NO 5,
- * IF_PSCHANGE_MC_NO 6, TAA_NO 8, SBDR_SSDP_NO 13, FBSDP_NO 14, PSDP_NO 15, BHI_NO 20, PBRSB_NO 24, GDS_NO 26, RFDS_NO 27.
+ * IF_PSCHANGE_MC_NO 6, TAA_NO 8, SBDR_SSDP_NO 13, FBSDP_NO 14, PSDP_NO 15, BHI_NO 20, PBRSB_NO 24, GDS_NO 26, RFDS_NO 27,
+ * and ITS_NO 62, which only virtual machine monitors set. Kernels skip costly work at each system call and return for them.
  */
-const ARCH_CAPABILITIES: u64 = 0x0d10_e17b
+const ARCH_CAPABILITIES: u64 = 0x4000_0000_0d10_e17b
 const MTRRCAP: u64 = 0x508 // 8 variable ranges, fixed ranges, write combining
 
 /** Set when an MSR does not exist, as opposed to one that refuses a value. */
@@ -267,7 +268,7 @@ function accepts(index: u32, value: u64): bool {
     case MSR_TSC_AUX:
       return value >> 32 == 0
     case MSR_SPEC_CTRL:
-      return (value & ~(<u64>7)) == 0
+      return (value & ~(<u64>0x407)) == 0 // IBRS, STIBP, SSBD, BHI_DIS_S
     case MSR_XSS:
       return value == 0
     case MSR_SFMASK:

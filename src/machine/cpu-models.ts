@@ -152,6 +152,7 @@ function cpuidLeaves(
   const [edx1 = 0, ecx1 = 0, ebx7 = 0, ecx7 = 0, edx7 = 0, ecx81 = 0, edx81 = 0, eaxd1 = 0] = words
   const { index, count } = topology
   const xsave = model.features.includes('xsave')
+  const specCtrl = model.features.includes('spec_ctrl')
   const htt = count > 1 ? 1 << 28 : 0
   const at = (leaf: number, regs: Leaf['regs'], subleaf?: number): Leaf => ({ leaf, subleaf, regs })
   return [
@@ -166,7 +167,9 @@ function cpuidLeaves(
     ...cacheLeaves(count),
     at(5, [0, 0, 0, 0]),
     at(6, [1 << 2, 0, 0, 0]), // ARAT: the APIC timer never stops
-    at(7, [0, ebx7, ecx7, edx7], 0),
+    at(7, [specCtrl ? 2 : 0, ebx7, ecx7, edx7], 0),
+    // BHI_CTRL, bit 4: without it kernels run a loop of 125 branches at each system call, BHI_NO or not.
+    ...(specCtrl ? [at(7, [0, 0, 0, 0], 1), at(7, [0, 0, 0, 1 << 4], 2)] : []),
     at(10, [0, 0, 0, 0]), // no performance counters
     at(11, [0, 1, 0x100, index], 0),
     at(11, [bitsFor(count), count, 0x201, index], 1),
