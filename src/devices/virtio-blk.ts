@@ -26,6 +26,8 @@ export interface BlockBackend {
   discard?(offset: number, lengthBytes: number): Promise<void> | void
   /** Default: zeroes are written. */
   writeZeroes?(offset: number, lengthBytes: number): Promise<void> | void
+  /** The machine is gone: release what the host holds for it. No call follows. */
+  close?(): Promise<void> | void
 }
 
 export const SECTOR_BYTES = 512

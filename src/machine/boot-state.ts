@@ -54,7 +54,8 @@ export function applyBootState(buffer: ArrayBufferLike, cpu: number, state: Boot
   }
   const long = state.kind === 'long'
   segment(SEG_CS, BOOT_CS, long ? BOOT_CODE64_ATTR : BOOT_CODE32_ATTR, 0xffff_ffff)
-  for (const data of [SEG_DS, SEG_ES, SEG_SS, SEG_FS, SEG_GS]) segment(data, BOOT_DS, BOOT_DATA_ATTR, 0xffff_ffff)
+  for (const data of [SEG_DS, SEG_ES, SEG_SS, SEG_FS, SEG_GS])
+    segment(data, BOOT_DS, BOOT_DATA_ATTR, 0xffff_ffff)
   segment(SEG_TR, BOOT_TSS, BOOT_TSS_ATTR, 0x67)
   u64(CPU_SEG + SEG_GDTR * CPU_SEG_STRIDE + SEG_BASE, BOOT_GDT)
   view.setUint32(cpu + CPU_SEG + SEG_GDTR * CPU_SEG_STRIDE + SEG_LIMIT, BOOT_GDT_BYTES - 1, true)

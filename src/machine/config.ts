@@ -96,10 +96,13 @@ export function parseMemory(value: number | string): number {
 export function resolveConfig(options: MachineOptions): ResolvedConfig {
   const ramBytes = Math.ceil(parseMemory(options.memory ?? '512M') / 4096) * 4096
   if (!(ramBytes >= MIN_RAM_BYTES && ramBytes <= MAX_RAM_BYTES)) {
-    throw new ConfigError(`memory of ${Math.floor(ramBytes / 1048576)} MiB is out of range: 1 to ${MAX_RAM_BYTES / 1048576} MiB`)
+    throw new ConfigError(
+      `memory of ${Math.floor(ramBytes / 1048576)} MiB is out of range: 1 to ${MAX_RAM_BYTES / 1048576} MiB`,
+    )
   }
   const cpus = options.cpus ?? 2
-  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS) throw new ConfigError(`cpus: ${cpus} is out of range: 1 to ${MAX_CPUS}`)
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAX_CPUS)
+    throw new ConfigError(`cpus: ${cpus} is out of range: 1 to ${MAX_CPUS}`)
   const serialPorts = options.serialPorts ?? 1
   if (!Number.isInteger(serialPorts) || serialPorts < 0 || serialPorts > 4) {
     throw new ConfigError(`serialPorts: ${serialPorts} is out of range: 0 to 4`)
@@ -108,6 +111,7 @@ export function resolveConfig(options: MachineOptions): ResolvedConfig {
     throw new ConfigError('nothing to start: give a kernel or a bios')
   }
   const cpuModel = options.cpuModel ?? 'x86-64-v2'
-  if (!CPU_MODEL_NAMES.includes(cpuModel)) throw new ConfigError(`CPU model "${cpuModel}" is unknown: choose from ${CPU_MODEL_NAMES.join(', ')}`)
+  if (!CPU_MODEL_NAMES.includes(cpuModel))
+    throw new ConfigError(`CPU model "${cpuModel}" is unknown: choose from ${CPU_MODEL_NAMES.join(', ')}`)
   return { ramBytes, cpus, cpuModel, serialPorts }
 }

@@ -82,7 +82,11 @@ export class ConsoleStream {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiters.delete(waiter)
-        reject(new WaitError(`${this.name}: no ${describe(pattern)} within ${timeoutMs} ms. Last output:\n${this.tail()}`))
+        reject(
+          new WaitError(
+            `${this.name}: no ${describe(pattern)} within ${timeoutMs} ms. Last output:\n${this.tail()}`,
+          ),
+        )
       }, timeoutMs)
       const waiter: Waiter = { pattern, from, resolve, reject, timer }
       if (!this.#tryMatch(waiter)) this.#waiters.add(waiter)
@@ -124,7 +128,11 @@ export class ConsoleStream {
   close(reason: string): void {
     for (const waiter of this.#waiters) {
       clearTimeout(waiter.timer)
-      waiter.reject(new WaitError(`${this.name}: ${reason} while waiting for ${describe(waiter.pattern)}. Last output:\n${this.tail()}`))
+      waiter.reject(
+        new WaitError(
+          `${this.name}: ${reason} while waiting for ${describe(waiter.pattern)}. Last output:\n${this.tail()}`,
+        ),
+      )
     }
     this.#waiters.clear()
   }
@@ -132,7 +140,8 @@ export class ConsoleStream {
   #tryMatch(waiter: Waiter): boolean {
     const start = Math.max(0, waiter.from - this.#dropped)
     const text = this.#history.slice(start)
-    const found = typeof waiter.pattern === 'string' ? indexMatch(text, waiter.pattern) : regexMatch(text, waiter.pattern)
+    const found =
+      typeof waiter.pattern === 'string' ? indexMatch(text, waiter.pattern) : regexMatch(text, waiter.pattern)
     if (found === undefined) return false
     clearTimeout(waiter.timer)
     const end = this.#dropped + start + found.end
@@ -160,4 +169,5 @@ function regexMatch(text: string, wanted: RegExp): Found | undefined {
   return { text: match[0], groups: match.slice(1), end: match.index + match[0].length }
 }
 
-const describe = (pattern: string | RegExp): string => (typeof pattern === 'string' ? JSON.stringify(pattern) : String(pattern))
+const describe = (pattern: string | RegExp): string =>
+  typeof pattern === 'string' ? JSON.stringify(pattern) : String(pattern)

@@ -3,7 +3,24 @@ import * as abi from '#abi/layout.ts'
 import { LONGEST_INSTRUCTION, disassemble } from './disassemble.ts'
 import type { GuestBytes } from './disassemble.ts'
 
-const GPR_NAMES = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15']
+const GPR_NAMES = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+]
 const SEG_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr', 'gdtr', 'idtr']
 const LAST_BLOCKS = 8
 const TRACE_ENTRY_BYTES = 16
@@ -13,15 +30,26 @@ const hex = (value: bigint | number, digits: number): string => value.toString(1
 
 const INSTRUCTIONS_PER_BLOCK = 4
 
-export function describeCrash(buffer: ArrayBufferLike, cpus: readonly number[], vcpu: number, readGuest?: GuestBytes): string {
+export function describeCrash(
+  buffer: ArrayBufferLike,
+  cpus: readonly number[],
+  vcpu: number,
+  readGuest?: GuestBytes,
+): string {
   const cpu = cpus[vcpu]
   if (cpu === undefined) return ''
   const view = new DataView(buffer)
   const u64 = (offset: number): bigint => view.getBigUint64(cpu + offset, true)
   const u32 = (offset: number): number => view.getUint32(cpu + offset, true)
-  const lines: string[] = [`vCPU ${vcpu}: rip=${hex(u64(abi.CPU_RIP), 16)} cpl=${u32(abi.CPU_CPL)} mode=${hex(u32(abi.CPU_MODE), 2)}`]
+  const lines: string[] = [
+    `vCPU ${vcpu}: rip=${hex(u64(abi.CPU_RIP), 16)} cpl=${u32(abi.CPU_CPL)} mode=${hex(u32(abi.CPU_MODE), 2)}`,
+  ]
   for (let i = 0; i < 16; i += 4) {
-    lines.push(GPR_NAMES.slice(i, i + 4).map((name, k) => `${name.padEnd(3)}=${hex(u64(abi.CPU_GPR + (i + k) * 8), 16)}`).join(' '))
+    lines.push(
+      GPR_NAMES.slice(i, i + 4)
+        .map((name, k) => `${name.padEnd(3)}=${hex(u64(abi.CPU_GPR + (i + k) * 8), 16)}`)
+        .join(' '),
+    )
   }
   SEG_NAMES.forEach((name, i) => {
     const at = abi.CPU_SEG + i * abi.CPU_SEG_STRIDE

@@ -44,7 +44,11 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
   const time = new GuestTime(host.clock, memory.buffer, vm)
   setOptions(memory.buffer, vm, cpus, options)
   for (const [index, cpu] of cpus.entries()) {
-    writeCpuModel(memory.buffer, cpu, config.cpuModel, { index, count: config.cpus, seed: host.randomBytes(32) })
+    writeCpuModel(memory.buffer, cpu, config.cpuModel, {
+      index,
+      count: config.cpus,
+      seed: host.randomBytes(32),
+    })
   }
 
   const { low, high } = ramLayout(config.ramBytes)
@@ -74,7 +78,16 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
   }
   const powerOn = (): void => {
     resetCpus()
-    placeFirmware({ hub, guest, kernel, buffer: memory.buffer, bootCpu: cpus[0] ?? 0, config, images, options })
+    placeFirmware({
+      hub,
+      guest,
+      kernel,
+      buffer: memory.buffer,
+      bootCpu: cpus[0] ?? 0,
+      config,
+      images,
+      options,
+    })
   }
   powerOn()
 
@@ -109,7 +122,8 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     serial: devices.serial,
     channels: devices.channels,
     request: kernel.request,
-    readGuest: (gpa, lengthBytes) => (guest.contains(gpa, lengthBytes) ? guest.read(gpa, lengthBytes) : undefined),
+    readGuest: (gpa, lengthBytes) =>
+      guest.contains(gpa, lengthBytes) ? guest.read(gpa, lengthBytes) : undefined,
     resizeConsole: devices.resizeHvc0,
     resetAll: () => {
       hub.reset()
@@ -118,6 +132,7 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     pressPowerButton: devices.pressPowerButton,
   })
   handle = (event) => machine.handleEvent(event)
+  void machine.ended().then(() => Promise.all(disks.map(({ backend }) => backend.close?.())))
   return machine
 }
 
@@ -152,7 +167,8 @@ async function openDisk(
 ): Promise<{ backend: BlockBackend; serial: string }> {
   const name = disk.serial ?? `disk${index}`
   const backend = await host.openDisk(disk, name)
-  if (backend.sizeBytes < 512) throw new ConfigError(`${name}: the image has ${backend.sizeBytes} bytes, less than one sector`)
+  if (backend.sizeBytes < 512)
+    throw new ConfigError(`${name}: the image has ${backend.sizeBytes} bytes, less than one sector`)
   return { backend, serial: name }
 }
 
@@ -180,7 +196,12 @@ function setA20(buffer: ArrayBufferLike, vm: number, kernel: KernelInstance, ena
   kernel.exports.flush_everywhere()
 }
 
-function setOptions(buffer: ArrayBufferLike, vm: number, cpus: readonly number[], options: MachineOptions): void {
+function setOptions(
+  buffer: ArrayBufferLike,
+  vm: number,
+  cpus: readonly number[],
+  options: MachineOptions,
+): void {
   const view = new DataView(buffer)
   const { trace } = options
   view.setUint32(vm + abi.VM_LOG_UNKNOWN, trace?.msrs === true ? 1 : 0, true)
@@ -196,7 +217,8 @@ function startThreads(
     threads.map(
       (thread, vcpu) =>
         new Promise<void>((resolve, reject) => {
-          const fail = (error: Error): void => reject(new Error(`vCPU ${vcpu} did not start: ${error.message}`, { cause: error }))
+          const fail = (error: Error): void =>
+            reject(new Error(`vCPU ${vcpu} did not start: ${error.message}`, { cause: error }))
           const timer = setTimeout(() => fail(new Error('no answer within 30 s')), WORKER_START_TIMEOUT_MS)
           thread.onFailure(fail)
           thread.onMessage((reply) => {

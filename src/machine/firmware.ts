@@ -76,11 +76,25 @@ function setUpBoard(hub: Hub): void {
 
 function writeTables({ guest, config }: FirmwareContext): number {
   const apicIds = Array.from({ length: config.cpus }, (_, i) => i)
-  const acpi = acpiTables(FIRMWARE_TABLES, { apicIds, maxVcpus: config.cpus, uarts: config.serialPorts, keyboard: true })
+  const acpi = acpiTables(FIRMWARE_TABLES, {
+    apicIds,
+    maxVcpus: config.cpus,
+    uarts: config.serialPorts,
+    keyboard: true,
+  })
   guest.write(FIRMWARE_TABLES, acpi.bytes)
   // A fixed UUID: licences and DHCP leases in the guest hang on it.
   const uuid = Uint8Array.from([0x77, 0x65, 0x62, 0x6b, 0x76, 0x6d, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1])
-  guest.write(SMBIOS_AT, smbiosTables(SMBIOS_AT, { ramBytes: config.ramBytes, vcpus: config.cpus, product: 'webkvm', machine: MACHINE_TYPE, uuid }))
+  guest.write(
+    SMBIOS_AT,
+    smbiosTables(SMBIOS_AT, {
+      ramBytes: config.ramBytes,
+      vcpus: config.cpus,
+      product: 'webkvm',
+      machine: MACHINE_TYPE,
+      uuid,
+    }),
+  )
   return acpi.rsdp
 }
 
@@ -89,7 +103,8 @@ function bootMemory({ guest, config }: FirmwareContext): BootMemory {
   return {
     ramBytes: config.ramBytes,
     write: (gpa, bytes) => guest.write(gpa, bytes),
-    isRam: (gpa, bytes) => gpa >= 0 && (gpa + bytes <= low || (gpa >= ABOVE_4G && gpa + bytes <= ABOVE_4G + high)),
+    isRam: (gpa, bytes) =>
+      gpa >= 0 && (gpa + bytes <= low || (gpa >= ABOVE_4G && gpa + bytes <= ABOVE_4G + high)),
   }
 }
 
@@ -97,7 +112,9 @@ function bootMemory({ guest, config }: FirmwareContext): BootMemory {
 function placeBios({ guest, images }: FirmwareContext, bios: Uint8Array): void {
   const fits = bios.length >= BIOS_MIN && bios.length <= BIOS_MAX && bios.length % BIOS_MIN === 0
   if (!fits) {
-    throw new BootError(`the BIOS image has ${formatBytes(bios.length)}: it must be a multiple of 64 KiB, from 64 KiB to 4 MiB`)
+    throw new BootError(
+      `the BIOS image has ${formatBytes(bios.length)}: it must be a multiple of 64 KiB, from 64 KiB to 4 MiB`,
+    )
   }
   guest.mapRom(ABOVE_4G - bios.length, bios)
   const low = bios.subarray(bios.length - Math.min(bios.length, BIOS_LOW_MAX))

@@ -34,7 +34,11 @@ export interface MachineHost {
   spawnVcpu(name: string): VcpuThread
   randomBytes(count: number): Uint8Array
   /** The whole image; throws ImageError naming the source. */
-  readImage(source: ImageSource, what: string, onProgress?: (progress: LoadProgress) => void): Promise<Uint8Array>
+  readImage(
+    source: ImageSource,
+    what: string,
+    onProgress?: (progress: LoadProgress) => void,
+  ): Promise<Uint8Array>
   openDisk(disk: DiskOptions, name: string): Promise<BlockBackend>
   /** CPU time used by this process or page in ns, undefined where the host cannot tell. */
   cpuTimeNs?(): number

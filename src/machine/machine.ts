@@ -103,7 +103,10 @@ export class Machine {
     return this.#state
   }
 
-  on<Name extends keyof MachineEvents>(name: Name, listener: (event: MachineEvents[Name]) => void): () => void {
+  on<Name extends keyof MachineEvents>(
+    name: Name,
+    listener: (event: MachineEvents[Name]) => void,
+  ): () => void {
     return this.#parts.events.on(name, listener)
   }
 
@@ -202,7 +205,11 @@ export class Machine {
       case 'poweroff':
         return this.#end({ state: 'stopped', reason: 'the guest powered off', status: 0 })
       case 'exit':
-        return this.#end({ state: 'stopped', reason: `the guest exited with status ${event.status}`, status: event.status })
+        return this.#end({
+          state: 'stopped',
+          reason: `the guest exited with status ${event.status}`,
+          status: event.status,
+        })
       case 'reset':
         void this.reset(event.by)
         return
@@ -212,7 +219,10 @@ export class Machine {
         this.#parts.events.emit('guest-panicked', { bits: event.bits })
         return
       case 'device-failed':
-        this.#parts.events.emit('log', { level: 'warn', text: `${event.by} stopped working: ${event.reason}` })
+        this.#parts.events.emit('log', {
+          level: 'warn',
+          text: `${event.by} stopped working: ${event.reason}`,
+        })
         return
       case 'suspend':
       case 'debug':
@@ -231,11 +241,20 @@ export class Machine {
       case 'stopped':
         return
       case 'shutdown':
-        return this.#crash(`vCPU ${message.vcpu} triple-faulted: the guest could not handle a fault while handling a fault`, message.vcpu)
+        return this.#crash(
+          `vCPU ${message.vcpu} triple-faulted: the guest could not handle a fault while handling a fault`,
+          message.vcpu,
+        )
       case 'out-of-memory':
-        return this.#crash('the host has no memory left for the guest: give the machine less memory, or close other tabs')
+        return this.#crash(
+          'the host has no memory left for the guest: give the machine less memory, or close other tabs',
+        )
       case 'crashed':
-        return this.#crash(`internal error on vCPU ${message.vcpu}: ${message.message}`, message.vcpu, message.stack)
+        return this.#crash(
+          `internal error on vCPU ${message.vcpu}: ${message.message}`,
+          message.vcpu,
+          message.stack,
+        )
       case 'kick':
         this.#parts.hub.kick()
     }
@@ -296,4 +315,5 @@ export class Machine {
   }
 }
 
-const describeError = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error))
+const describeError = (error: unknown): string =>
+  error instanceof Error ? (error.stack ?? error.message) : String(error)

@@ -2,7 +2,14 @@
 import { CharPipe } from '#devices/char-pipe.ts'
 import * as catalog from '#devices/catalog.ts'
 import type { BlockBackend } from '#devices/virtio-blk.ts'
-import { FW_CFG_E820_TABLE, FW_CFG_MAX_CPUS, FW_CFG_NB_CPUS, FW_CFG_NOGRAPHIC, FW_CFG_RAM_SIZE, FwCfgItems } from '#devices/fw-cfg-items.ts'
+import {
+  FW_CFG_E820_TABLE,
+  FW_CFG_MAX_CPUS,
+  FW_CFG_NB_CPUS,
+  FW_CFG_NOGRAPHIC,
+  FW_CFG_RAM_SIZE,
+  FwCfgItems,
+} from '#devices/fw-cfg-items.ts'
 import { COM_PORTS } from '#devices/uart-16550a.ts'
 import { ByteWriter } from '#firmware/byte-writer.ts'
 import { E820_TYPE, e820Map, ramLayout } from '#firmware/memory-map.ts'
@@ -31,20 +38,32 @@ export interface PcDevices {
 }
 
 /** Adds every device of the board; slots are fixed because guests remember them. */
-export function addPcDevices(hub: Hub, config: PcConfig, host: MachineHost, firmware: FirmwarePorts): PcDevices {
+export function addPcDevices(
+  hub: Hub,
+  config: PcConfig,
+  host: MachineHost,
+  firmware: FirmwarePorts,
+): PcDevices {
   const { low, high } = ramLayout(config.ramBytes)
   hub.addDevice(catalog.pcKernelChips, { name: 'chips' })
   hub.addDevice(catalog.i440fx, { name: 'pci-host', pci: { slot: 0 }, ports: firmware })
   hub.addDevice(catalog.piix3, { name: 'isa-bridge', pci: { slot: 1, fn: 0 } })
   const pm = hub.addDevice(catalog.piix4Pm, { name: 'acpi-pm', pci: { slot: 1, fn: 3 } })
-  hub.addDevice(catalog.cmosRtc, { name: 'rtc', config: { lowRamBytes: low, highRamBytes: high, cpus: config.cpus } })
+  hub.addDevice(catalog.cmosRtc, {
+    name: 'rtc',
+    config: { lowRamBytes: low, highRamBytes: high, cpus: config.cpus },
+  })
   hub.addDevice(catalog.i8042, { name: 'i8042', ports: firmware })
   hub.addDevice(catalog.fwCfg, { name: 'fw-cfg', ports: { items: fwCfgItems(config) } })
   hub.addDevice(catalog.pvpanic, { name: 'pvpanic' })
 
   const serial = COM_PORTS.slice(0, config.serialPorts).map(({ port, irq }, i) => {
     const { pipe, stream } = connectPipe(`com${i + 1}`)
-    hub.addDevice(catalog.uart16550a, { name: `com${i + 1}`, config: { port, irq }, ports: { chardev: pipe } })
+    hub.addDevice(catalog.uart16550a, {
+      name: `com${i + 1}`,
+      config: { port, irq },
+      ports: { chardev: pipe },
+    })
     return stream
   })
 
@@ -59,10 +78,17 @@ export function addPcDevices(hub: Hub, config: PcConfig, host: MachineHost, firm
   hub.addDevice(catalog.virtioRng, {
     name: 'rng',
     pci: { slot: 3 },
-    ports: { entropy: { fill: (target: Uint8Array<ArrayBuffer>) => target.set(host.randomBytes(target.length)) } },
+    ports: {
+      entropy: { fill: (target: Uint8Array<ArrayBuffer>) => target.set(host.randomBytes(target.length)) },
+    },
   })
   config.disks.forEach(({ backend, serial: id }, i) => {
-    hub.addDevice(catalog.virtioBlk, { name: `disk${i}`, pci: { slot: 4 + i }, config: { serial: id }, ports: { disk: backend } })
+    hub.addDevice(catalog.virtioBlk, {
+      name: `disk${i}`,
+      pci: { slot: 4 + i },
+      config: { serial: id },
+      ports: { disk: backend },
+    })
   })
   if (config.testDevices) {
     hub.addDevice(catalog.isaDebugExit, { name: 'debug-exit' })
@@ -92,7 +118,8 @@ function fwCfgItems(config: PcConfig): FwCfgItems {
   items.setU16(FW_CFG_MAX_CPUS, config.cpus)
   items.setU16(FW_CFG_NOGRAPHIC, 1)
   const map = new ByteWriter()
-  for (const entry of e820Map(config.ramBytes)) map.u64(entry.start).u64(entry.bytes).u32(E820_TYPE[entry.type])
+  for (const entry of e820Map(config.ramBytes))
+    map.u64(entry.start).u64(entry.bytes).u32(E820_TYPE[entry.type])
   items.setFile('etc/e820', map.finish())
   items.setItem(FW_CFG_E820_TABLE, new Uint8Array(4))
   return items

@@ -22,8 +22,11 @@ export class Shell {
   async run(command: string, options: WaitOptions = {}): Promise<CommandResult> {
     const id = ++this.#sequence
     const from = this.#console.mark
-    // The quotes inside the markers keep the echoed input from looking like output.
-    this.#console.send(`echo "wk""begin:${id}"; ${command}\necho "wk""end:$?:${id}"\n`)
+    // The quotes inside the markers keep the echoed input from looking like output; eval keeps it one line, so that no
+    // prompt and no echo stand between the markers whatever the command is.
+    this.#console.send(
+      `echo "wk""begin:${id}"; eval '${command.replaceAll("'", String.raw`'\''`)}'; echo "wk""end:$?:${id}"\n`,
+    )
     const pattern = new RegExp(`wkbegin:${id}\\r?\\n([\\s\\S]*?)wkend:(\\d+):${id}`)
     const match = await this.#console.waitForText(pattern, { ...options, from })
     const [raw = '', status = '255'] = match.groups
@@ -38,14 +41,13 @@ export class Shell {
   }
 }
 
-/** Drops escape sequences, carriage returns, and the prompt line on which the end marker was typed. */
+/** Drops escape sequences that the command or its terminal settings sent, and carriage returns. */
 function cleanOutput(raw: string): string {
-  const text = raw
-    // CSI and OSC sequences that shells and line editors send.
-    // oxlint-disable-next-line no-control-regex
-    .replaceAll(/\u001b(\[[0-9;?]*[ -/]*[@-~]|\][^\u0007]*\u0007|[=>78])/g, '')
-    .replaceAll('\r', '')
-  const lines = text.split('\n')
-  const echoAt = lines.findIndex((line) => line.includes('echo "wk""end:'))
-  return (echoAt < 0 ? lines : [...lines.slice(0, echoAt), '']).join('\n')
+  return (
+    raw
+      // CSI and OSC sequences.
+      // oxlint-disable-next-line no-control-regex
+      .replaceAll(/\u001b(\[[0-9;?]*[ -/]*[@-~]|\][^\u0007]*\u0007|[=>78])/g, '')
+      .replaceAll('\r', '')
+  )
 }

@@ -29,7 +29,8 @@ const CPU_BYTES = abi.CPU_SIZE + abi.TLB_BANK_SIZE * abi.TLB_BANK_COUNT + CACHE_
 const alignPage = (bytes: number): number => Math.ceil(bytes / abi.PAGE_SIZE) * abi.PAGE_SIZE
 
 export function layOutVm(ramBytes: number, cpuCount: number, isaTables: Uint8Array): VmMemory {
-  if (isaTables.length > abi.ISA_TABLES_MAX) throw new Error(`the ISA tables of ${isaTables.length} bytes do not fit`)
+  if (isaTables.length > abi.ISA_TABLES_MAX)
+    throw new Error(`the ISA tables of ${isaTables.length} bytes do not fit`)
   const { high } = ramLayout(ramBytes)
   const gfnCount = (ABOVE_4G + high) / abi.PAGE_SIZE
   const mapBytes = alignPage(gfnCount * 4)
@@ -75,11 +76,17 @@ export function layOutVm(ramBytes: number, cpuCount: number, isaTables: Uint8Arr
 }
 
 function allocate(pages: number): WebAssembly.Memory {
-  if (pages > MAX_WASM_PAGES) throw new HostFeatureError(`${pages / 16} MiB do not fit into a 4 GiB address space: give the machine less memory`)
+  if (pages > MAX_WASM_PAGES)
+    throw new HostFeatureError(
+      `${pages / 16} MiB do not fit into a 4 GiB address space: give the machine less memory`,
+    )
   try {
     return new WebAssembly.Memory({ initial: pages, maximum: MAX_WASM_PAGES, shared: true })
   } catch (cause) {
-    throw new HostFeatureError(`the host refused ${Math.round(pages / 16)} MiB of shared memory: give the machine less, or close other tabs`, { cause })
+    throw new HostFeatureError(
+      `the host refused ${Math.round(pages / 16)} MiB of shared memory: give the machine less, or close other tabs`,
+      { cause },
+    )
   }
 }
 
@@ -89,7 +96,8 @@ function bumpArena(start: number, bytes: number): { allocate(lengthBytes: number
     allocate(lengthBytes) {
       const at = next
       next += Math.ceil(lengthBytes / 16) * 16
-      if (next > start + bytes) throw new Error(`the shared arena of ${bytes} bytes is full: too many devices with shadow images`)
+      if (next > start + bytes)
+        throw new Error(`the shared arena of ${bytes} bytes is full: too many devices with shadow images`)
       return at
     },
   }

@@ -108,6 +108,10 @@ export class OverlayDisk implements BlockBackend {
     }
   }
 
+  async close(): Promise<void> {
+    await this.#base.close?.()
+  }
+
   /** Bytes that writes have taken so far. */
   get overlayBytes(): number {
     return this.#blocks.size * OVERLAY_BLOCK

@@ -75,6 +75,10 @@ class FileDisk implements BlockBackend {
     await this.#file.datasync()
   }
 
+  async close(): Promise<void> {
+    await this.#file.close()
+  }
+
   async discard(offset: number, lengthBytes: number): Promise<void> {
     await this.writeZeroes(offset, lengthBytes)
   }
