@@ -288,7 +288,9 @@ class CmosRtc implements Device<RtcState> {
   #schedule(): void {
     const b = this.#reg(REG_B)
     const period = this.#periodNs
-    if ((b & B_PIE) !== 0 && period !== undefined) this.#periodic.arm(this.#lastPeriodNs + period)
+    // A tick that nobody has read yet says all there is to say: no timer at up to 8 kHz until register C is read.
+    const ticked = (this.#reg(REG_C) & C_PF) !== 0
+    if ((b & B_PIE) !== 0 && period !== undefined && !ticked) this.#periodic.arm(this.#lastPeriodNs + period)
     else this.#periodic.cancel()
     if ((b & (B_UIE | B_AIE)) !== 0 && (b & B_SET) === 0) {
       const toNextMs = 1000 - (((this.#nowMs % 1000) + 1000) % 1000)
@@ -300,6 +302,7 @@ class CmosRtc implements Device<RtcState> {
     this.#settle()
     const value = this.#flags()
     this.#memory[REG_C] = 0
+    this.#schedule()
     this.#updateLine()
     return value
   }
