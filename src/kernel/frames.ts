@@ -36,6 +36,7 @@ import {
 import { VECTOR_OUT_OF_MEMORY } from './arch.ts'
 import { code_write } from './code-cache.ts'
 import { cpu, cpu_at, cpu_request, lock, unlock, vm } from './state.ts'
+import { tlb_flush_all } from './tlb.ts'
 
 /** Takes a zeroed frame from the pool; 0 when it is empty (POOL_EXHAUSTED is then set). */
 export function frame_alloc(): u32 {
@@ -138,8 +139,9 @@ export function frame_unprotect(gfn: u32): u32 {
     const wanted = (entry & ~(<u32>FRAME_NUMBER_MASK | <u32>FRAME_SHARED)) | frame
     const seen = atomic.cmpxchg<u32>(slot, entry, wanted)
     if (seen == entry) {
-      // The shared frame stays with the deduper. TLBs (this vCPU's too) still map it for reading.
+      // The shared frame stays with the deduper. TLBs still map it for reading; the own one may in another bank.
       flush_everywhere()
+      if (cpu != 0) tlb_flush_all()
       entry = wanted
       break
     }

@@ -24,6 +24,7 @@ import {
   CPU_MSR_MCG_STATUS,
   CPU_MSR_MISC_ENABLE,
   CPU_MSR_MTRR_DEF_TYPE,
+  CPU_MSR_MTRR_FIX,
   CPU_MSR_PAT,
   CPU_MSR_STAR,
   CPU_MXCSR,
@@ -141,8 +142,10 @@ export function cpu_reset(): void {
   memory.fill(cpu + CPU_MSR_STAR, 0, CPU_MSR_MCG_STATUS + 8 - CPU_MSR_STAR)
   store<u64>(cpu, PAT_RESET, CPU_MSR_PAT)
   store<u64>(cpu, 1, CPU_MSR_MISC_ENABLE) // fast strings
-  // A PC's firmware leaves write-back as the default type; without firmware nobody else would.
+  // A PC's firmware leaves memory write-back and the VGA window uncached; without firmware nobody else would.
   store<u64>(cpu, 0xc06, CPU_MSR_MTRR_DEF_TYPE)
+  memory.fill(cpu + CPU_MSR_MTRR_FIX, 6, 11 * 8)
+  store<u64>(cpu, 0, CPU_MSR_MTRR_FIX + 2 * 8) // A0000h
   lapic_reset(cpu)
   pv_reset(cpu)
   update_mode()
