@@ -5,7 +5,8 @@
 import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { buildAll } from '#engine/build/build-wasm.ts'
-import { agree, describe as describeResult } from '#testkit/oracle/describe.ts'
+import { agree, describe as describeResult, describeOutcome } from '#testkit/oracle/describe.ts'
+import { makeFuzzCase } from '#testkit/oracle/fuzz.ts'
 import { makeCase, type Case } from '#testkit/oracle/generate.ts'
 import { parseGolden } from '#testkit/oracle/golden.ts'
 import { Guest, loadEngine } from '#testkit/oracle/guest.ts'
@@ -16,6 +17,7 @@ import { ROWS } from './rows/index.ts'
 
 const BUILD_TIMEOUT_MS = 300_000
 const HOST_CASES = 4
+const FUZZ_CASES = 4096
 
 let guest: Guest
 
@@ -58,6 +60,24 @@ describe('interpreter', () => {
     expect(differences).toEqual([])
   })
 })
+
+test.skipIf(buildOracle() === undefined)(
+  'random bytes are the instructions that the host CPU sees',
+  { timeout: 120_000 },
+  () => {
+    const cases = Array.from({ length: FUZZ_CASES }, (_, i) => makeFuzzCase(`test${i}`))
+    const results = runOnHost(
+      buildOracle() ?? '',
+      cases.map((c) => c.request),
+    )
+    const differences = cases.flatMap((c, i) => {
+      const want = describeOutcome(c, results.subarray(i * RESULT_BYTES, (i + 1) * RESULT_BYTES))
+      const got = describeOutcome(c, guest.run(c.request))
+      return want === got ? [] : [`${c.seed}, mode ${c.mode}: ${want} | ${got}`]
+    })
+    expect(differences).toEqual([])
+  },
+)
 
 test('a wrong result is noticed', () => {
   const add = ROWS.find((row) => row.id === 'add_rmv_rv')

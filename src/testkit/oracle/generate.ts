@@ -305,6 +305,18 @@ function immediates(
   return out
 }
 
+/** Registers and memory of a case that aims at nothing in particular; most registers are usable addresses. */
+export function fillState(c: CaseBuilder, row: Row, mode: Mode): void {
+  fillRegisters(c, mode)
+  fillFloat(c, row)
+  fillMemory(c, row, BigInt(at.WINDOW_A), 8)
+  for (let i = 0; i < (mode === 64 ? 16 : 8); i++) {
+    if (c.random.chance(0.7))
+      c.setGpr(i, BigInt(at.WINDOW_A + c.random.below(at.WINDOW_A_BYTES)) - segmentBase(mode, DS))
+  }
+  c.setGpr(1, BigInt(c.random.below(4)))
+}
+
 /** The code size and segments to run a row with; undefined when no mode has this width. */
 function chooseMode(random: Random, row: Row, width: Row['widths'][number]): Mode | undefined {
   const encoding = encodingOf(row)
@@ -331,7 +343,7 @@ function chooseAddressSize(random: Random, row: Row, mode: Mode): 16 | 32 | 64 {
 
 function chooseSegment(random: Random, mode: Mode): number {
   if (isSegmented(mode)) return random.chance(0.3) ? random.below(6) : -1
-  return random.chance(0.04) ? random.below(4) : -1
+  return random.chance(0.06) ? random.below(mode === 64 ? 6 : 4) : -1
 }
 
 /** Sets the base register so that the operand lies where it shall. */

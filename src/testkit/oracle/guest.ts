@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
 import * as at from './layout.ts'
-import { CS, isSegmented, SEGMENTS, type Mode } from './modes.ts'
+import { CS, FLAT_FS_BASE, FLAT_GS_BASE, isSegmented, SEGMENTS, type Mode } from './modes.ts'
 
 const MEMORY_PAGES = 1024
 const MEMORY_MAX_PAGES = 65536
@@ -238,8 +238,9 @@ export class Guest {
     const long = mode === 64
     this.#segment(CS, long ? USER_CS64 : USER_CS32, long ? ATTR_CODE64 : ATTR_CODE32)
     for (const data of [abi.SEG_SS, abi.SEG_DS, abi.SEG_ES]) this.#segment(data, USER_DS, ATTR_DATA)
-    for (const none of [abi.SEG_FS, abi.SEG_GS, abi.SEG_LDTR])
-      this.#segment(none, 0, abi.SEG_ATTR_UNUSABLE, 0)
+    this.#segment(abi.SEG_LDTR, 0, abi.SEG_ATTR_UNUSABLE, 0)
+    this.#segment(abi.SEG_FS, 0, abi.SEG_ATTR_UNUSABLE, 0, BigInt(FLAT_FS_BASE))
+    this.#segment(abi.SEG_GS, 0, abi.SEG_ATTR_UNUSABLE, 0, BigInt(FLAT_GS_BASE))
   }
 
   #loadSystem(mode: Mode): void {

@@ -43,8 +43,15 @@ export const SEGMENTS: readonly Segment[] = [
   { selector: 0x37, base: DATA_GVA + 0x40,   limit: 0x1fbf, type: READ_ONLY },
 ]
 
+/** In the flat modes FS and GS hold null selectors; 64-bit code uses the bases all the same. */
+export const FLAT_FS_BASE = 0x30
+export const FLAT_GS_BASE = -0x40
+const FS = 4
+const GS = 5
+
 /** Base of a segment in a mode, for turning linear addresses into offsets and back. */
 export function segmentBase(mode: Mode, segment: number): bigint {
-  if (!isSegmented(mode)) return 0n
+  if (!isSegmented(mode))
+    return mode !== 64 || segment < FS ? 0n : BigInt(segment === GS ? FLAT_GS_BASE : FLAT_FS_BASE)
   return BigInt(SEGMENTS[segment]?.base ?? 0)
 }

@@ -110,6 +110,8 @@ static void restore_fs(void) {
 static uint64_t load_segments(uint32_t mode) {
   if (mode == 64 || mode == 32) {
     __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" ::"r"(0x2b));
+    /* null selectors with bases: 64-bit code uses the bases, compatibility mode faults */
+    __asm__ volatile("mov %0, %%fs\n\tmov %0, %%gs\n\twrfsbase %1\n\twrgsbase %2" ::"r"(0), "r"(0x30ul), "r"(~0x3ful));
     return (mode == 64 ? 0x33ul : 0x23ul) | 0x2bul << 48;
   }
   __asm__ volatile("mov %0, %%es\n\tmov %1, %%ds\n\tmov %2, %%fs\n\tmov %3, %%gs" ::"r"((uint32_t)selector(mode, 0)),

@@ -5,6 +5,7 @@
  *   --cases N       cases per row and width (default 560: more than a million in all)
  *   --seed TEXT     another set of cases
  *   --show N        mismatches printed per row and width (default 2)
+ *   --fuzz N        N random byte strings instead: decoding and faults only
  *   --golden        writes golden.txt from the host's results instead of comparing
  *
  * Exit status 1 when something differs.
@@ -14,7 +15,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { buildAll } from '#engine/build/build-wasm.ts'
 import type { Row } from '#isa/row.ts'
-import { agree, describe } from './describe.ts'
+import { agree, describe, describeOutcome } from './describe.ts'
+import { makeFuzzCase } from './fuzz.ts'
 import { makeCase, type Case } from './generate.ts'
 import { GOLDEN_CASES, GOLDEN_SEED, goldenLine } from './golden.ts'
 import { Guest, loadEngine } from './guest.ts'
@@ -30,6 +32,7 @@ interface Options {
   readonly seed: string
   readonly show: number
   readonly golden: boolean
+  readonly fuzz: number
 }
 
 function options(): Options {
@@ -40,6 +43,7 @@ function options(): Options {
       seed: { type: 'string', default: 'a' },
       show: { type: 'string', default: '2' },
       golden: { type: 'boolean', default: false },
+      fuzz: { type: 'string', default: '0' },
     },
   })
   return {
@@ -48,6 +52,7 @@ function options(): Options {
     seed: values.seed,
     show: Number(values.show),
     golden: values.golden,
+    fuzz: Number(values.fuzz),
   }
 }
 
@@ -91,6 +96,29 @@ function writeGolden(oracle: string, rows: readonly Row[]): void {
   }
   writeFileSync(GOLDEN, `${lines.join('\n')}\n`)
   print(`golden.txt: ${lines.length} cases`)
+}
+
+const FUZZ_BATCH = 4096
+
+function compareFuzz(oracle: string, { fuzz, seed, show }: Options): boolean {
+  const guest = new Guest(loadEngine())
+  let wrong = 0
+  for (let first = 0; first < fuzz; first += FUZZ_BATCH) {
+    const cases = Array.from({ length: Math.min(FUZZ_BATCH, fuzz - first) }, (_, i) =>
+      makeFuzzCase(`${seed}${first + i}`),
+    )
+    const results = runOnHost(
+      oracle,
+      cases.map((c) => c.request),
+    )
+    cases.forEach((c, i) => {
+      const want = describeOutcome(c, results.subarray(i * RESULT_BYTES, (i + 1) * RESULT_BYTES))
+      const got = describeOutcome(c, guest.run(c.request))
+      if (want !== got && ++wrong <= show) report(c, want, got)
+    })
+  }
+  print(`${fuzz} byte strings, ${wrong} differ`)
+  return wrong === 0
 }
 
 function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, show }: Options): boolean {
@@ -138,6 +166,7 @@ if (oracle === undefined) {
   if (chosen.golden) writeGolden(oracle, rows)
   else {
     await buildAll()
-    if (!compareAll(oracle, rows, chosen)) process.exitCode = 1
+    const same = chosen.fuzz > 0 ? compareFuzz(oracle, chosen) : compareAll(oracle, rows, chosen)
+    if (!same) process.exitCode = 1
   }
 }

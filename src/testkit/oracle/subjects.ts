@@ -6,7 +6,7 @@ import type { Row } from '#isa/row.ts'
 const EXCLUDED: Readonly<Record<string, readonly string[]>> = {
   'enters the host kernel': ['syscall', 'sysenter', 'int', 'int1', 'into'],
   'depends on the host model, clock or chance': ['cpuid', 'rdtsc', 'rdtscp', 'rdpid', 'rdpmc', 'rdrand', 'rdseed', 'xgetbv', 'xsetbv', 'sgdt', 'sidt', 'sldt', 'str', 'smsw'], // prettier-ignore
-  'depends on the host descriptor tables': ['lar', 'lsl', 'verr', 'verw', 'jmpf', 'callf', 'retf', 'iret', 'lds', 'les', 'lfs', 'lgs', 'lss', 'sysret', 'sysexit', 'jmp far', 'call far', 'arpl'], // prettier-ignore
+  'depends on the host descriptor tables': ['lar', 'lsl', 'verr', 'verw', 'jmpf', 'callf', 'retf', 'iret', 'lds', 'les', 'lfs', 'lgs', 'lss', 'sysret', 'sysexit', 'jmp far', 'call far'], // prettier-ignore
   'changes state that the oracle needs': ['wrfsbase', 'wrgsbase', 'rdfsbase', 'rdgsbase', 'swapgs'],
   waits: ['hlt', 'mwait', 'monitor', 'pause'],
   'belongs to a hypervisor': ['vmcall', 'vmmcall', 'rsm', 'vmlaunch', 'vmresume', 'vmrun'],
