@@ -25,6 +25,7 @@ import {
   FRAME_SHARED,
   MODE_CS64,
   MODE_CS_MASK,
+  MODE_FLAT,
   SEG_SS,
   TLB_BANK_MISS,
   TLB_BANK_SUPERVISOR,
@@ -60,6 +61,7 @@ import { misaligned, watch } from './debug.ts'
 import { a20, frame_touch, frame_unprotect } from './frames.ts'
 import { mmio_read, mmio_write } from './io.ts'
 import { RIGHTS_ALL, walk, walk_gpa, walk_large, walk_rights } from './paging.ts'
+import { RECSEG_CHECK } from '../abi/record.ts'
 import { cpu, fault_pending, lock, raise, raise_error, unlock, VECTOR_GP, VECTOR_SS, VECTOR_UD, vm } from './state.ts'
 import { tlb_bank, tlb_entry, tlb_fill } from './tlb.ts'
 
@@ -310,11 +312,27 @@ export function lin_and8(lin: u64, bits: u8): void {
 // --- accesses of instructions ------------------------------------------------------------------------------------
 
 /**
+ * The first byte is good, the last one is beyond the canonical range, or beyond the 4 GiB of a flat segment: the whole
+ * access faults before any page is looked at. Segments that are not flat were checked with their limit.
+ */
+function straddles(lin: u64, bytes: u32, seg: u32): bool {
+  const last = lin + bytes - 1
+  if (last >> 32 == 0) return false
+  const mode = load<u32>(cpu, CPU_MODE)
+  if ((mode & MODE_CS_MASK) == MODE_CS64) {
+    if (canonical(last) || !canonical(lin)) return false
+  } else if (!(mode & MODE_FLAT) || seg & RECSEG_CHECK || lin >> 32 != 0) return false
+  raise_error(page_seg == SEG_SS ? VECTOR_SS : VECTOR_GP, 0)
+  return true
+}
+
+/**
  * What the bank that never fills is for: alignment checks and data breakpoints. False: #AC is pending.
  * A breakpoint only marks a trap; it is reported when the instruction is over.
  */
 function permit(lin: u64, bytes: u32, seg: u32, write: bool): bool {
   page_seg = seg & 7
+  if (straddles(lin, bytes, seg)) return false
   if (load<u32>(cpu, CPU_TLB) != <u32>tlb_bank(TLB_BANK_MISS)) return true
   if (misaligned(lin, bytes)) return false
   watch(lin, bytes, write)

@@ -121,10 +121,11 @@ const loadRights =
 const arpl: Semantics = (e) => {
   const three = e.const('i16', 3)
   const rpl = e.let(e.and(e.read(1), three))
-  const { old } = e.modify(0, (a) =>
-    e.select(e.ltU(e.and(a, three), rpl), e.or(e.and(a, e.const('i16', 0xfffc)), rpl), a),
-  )
-  e.setFlagBits({ zf: e.let(e.ltU(e.and(old, three), rpl)) })
+  const old = e.let(e.read(0))
+  const raised = e.let(e.ltU(e.and(old, three), rpl))
+  // a selector that stays as it is is not written
+  e.if_(raised, () => e.write(0, e.or(e.and(old, e.const('i16', 0xfffc)), rpl)))
+  e.setFlagBits({ zf: raised })
 }
 
 const invpcid: Semantics = (e) => {
