@@ -14,6 +14,7 @@
  *   L   memory, any effective address, LOCK prefix (rows with lock: true)
  * An instance without a handler of its own for M uses the one of X: id() takes care of it.
  */
+import { HOT } from './hot.ts'
 import { operandForms } from './operands.ts'
 import type { Row } from './row.ts'
 
@@ -56,55 +57,17 @@ export interface Handlers {
   find(row: Row, width: number, form: Form): number | undefined
 }
 
-/**
- * What is inlined, by mnemonic: frequency in traces of a Linux boot, of gcc and of python. The limit that matters is
- * TurboFan's: about 300 cases compile in under 60 ms, thousands take seconds and run slower.
- */
-const HOT: readonly {
-  readonly mnemonics: string
-  readonly widths: readonly number[]
-  readonly forms: string
-}[] = [
-  { mnemonics: 'mov', widths: [32, 64], forms: 'RMX' },
-  { mnemonics: 'mov', widths: [8], forms: 'RMX' },
-  { mnemonics: 'mov', widths: [16], forms: 'M' },
-  { mnemonics: 'lea', widths: [32, 64], forms: 'MX' },
-  { mnemonics: 'add sub cmp', widths: [32, 64], forms: 'RMX' },
-  { mnemonics: 'cmp', widths: [8], forms: 'RM' },
-  { mnemonics: 'and or xor', widths: [32, 64], forms: 'RM' },
-  { mnemonics: 'test', widths: [8, 32, 64], forms: 'RM' },
-  { mnemonics: 'inc dec', widths: [32, 64], forms: 'RM' },
-  { mnemonics: 'shl shr sar', widths: [32, 64], forms: 'R' },
-  { mnemonics: 'imul', widths: [32, 64], forms: 'R' },
-  { mnemonics: 'neg not', widths: [32, 64], forms: 'R' },
-  { mnemonics: 'movzx movsx movsxd', widths: [32, 64], forms: 'RMX' },
-  { mnemonics: 'push pop', widths: [64], forms: 'R' },
-  { mnemonics: 'push', widths: [64], forms: 'M' },
-  { mnemonics: 'call jmp', widths: [64, 32], forms: 'R' },
-  { mnemonics: 'ret leave', widths: [64], forms: 'R' },
-  { mnemonics: 'nop', widths: [0, 32, 64], forms: 'RM' },
-  { mnemonics: 'cdqe cdq cqo', widths: [0, 32, 64], forms: 'R' },
-  {
-    mnemonics: 'jo jno jb jae jz jnz jbe ja js jns jp jnp jl jge jle jg je jne',
-    widths: [32, 64],
-    forms: 'R',
-  },
-  {
-    mnemonics: 'cmovz cmovnz cmovb cmovae cmove cmovne cmovbe cmova cmovl cmovge cmovle cmovg',
-    widths: [64, 32],
-    forms: 'R',
-  },
-  { mnemonics: 'setz setnz sete setne seta setb', widths: [8], forms: 'R' },
-]
-
 const HOT_KEYS = new Set(
-  HOT.flatMap(({ mnemonics, widths, forms }) =>
-    mnemonics.split(' ').flatMap((m) => widths.flatMap((w) => [...forms].map((f) => `${m}/${w}/${f}`))),
+  Object.entries(HOT).flatMap(([id, sizes]) =>
+    sizes.split(' ').flatMap((size) => {
+      const width = Number.parseInt(size, 10)
+      return Array.from(size.slice(String(width).length), (form) => `${id}/${width}/${form}`)
+    }),
   ),
 )
 
 function isHot(row: Row, width: number, form: Form): boolean {
-  return HOT_KEYS.has(`${row.mnemonic.toLowerCase()}/${width}/${form}`)
+  return HOT_KEYS.has(`${row.id}/${width}/${form}`)
 }
 
 function formsOf(row: Row, width: number): Form[] {

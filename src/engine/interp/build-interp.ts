@@ -40,6 +40,7 @@ function recordHandler(handler: Handler, semantics: Semantics, recLocal: number)
 export function buildInterp(
   rows: readonly Row[],
   semantics: Readonly<Record<string, Semantics>>,
+  { countersAt }: { readonly countersAt?: number } = {},
 ): InterpModule {
   const semanticsOf = (row: Row): Semantics => {
     const found = semantics[row.id]
@@ -80,6 +81,6 @@ export function buildInterp(
         generator.run(recordHandler(handler, semanticsOf(handler.row), rec))
       },
     }))
-  emitRun(run.code, support, cases, handlerType, table)
+  emitRun(run.code, support, cases, { handlerType, table, countersAt })
   return { bytes: module.toBytes(), handlers: list.length, inlined: cases.length }
 }

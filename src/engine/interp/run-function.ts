@@ -54,6 +54,13 @@ export interface InlineCase {
   emit(code: CodeBuilder, rec: number, tails: RunTails, locals: LocalPool): void
 }
 
+export interface RunOptions {
+  readonly handlerType: number
+  readonly table: number
+  /** For profiles: address of a u32 per handler that counts its records. */
+  readonly countersAt: number | undefined
+}
+
 interface Locals {
   readonly rec: number
   readonly quota: number
@@ -73,8 +80,7 @@ export function emitRun(
   code: CodeBuilder,
   support: Support,
   cases: readonly InlineCase[],
-  handlerType: number,
-  table: number,
+  { handlerType, table, countersAt }: RunOptions,
 ): void {
   const l: Locals = {
     rec: code.local('i32'),
@@ -129,7 +135,7 @@ export function emitRun(
     .block(t.near)
     .block(t.goto)
     .block(t.taken)
-  emitDispatch(code, support, cases, { l, pool, tails, t, loop, handlerType, table })
+  emitDispatch(code, support, cases, { l, pool, tails, t, loop, handlerType, table, countersAt })
 
   emitTails(code, support, l, t, loop)
   emitFollow(code, support, l, t, loop)
@@ -148,10 +154,18 @@ function newQuota(code: CodeBuilder, l: Locals): void {
   code.get(CPU).op('i32.load', CPU_BUDGET).i32(REC_SHIFT).op('i32.shl').get(l.rec).op('i32.add').set(l.quota)
 }
 
-/** Straight to the linked record if nothing asks for attention. */
+/** Straight to the linked record if it still stands and nothing asks for attention. */
 function emitLinked(code: CodeBuilder, l: Locals, loop: Label): void {
   code.get(l.quota).get(l.next).op('i32.sub').tee(l.remaining).i32(0).op('i32.ge_s')
-  code.get(l.rec).op('i32.load', REC_LINK).tee(l.slot).i32(0).op('i32.ne').op('i32.and')
+  // Not linked yet is address 0, where the op reads 0 too: HANDLER_STALE.
+  code
+    .get(l.rec)
+    .op('i32.load', REC_LINK)
+    .tee(l.slot)
+    .op('i32.load16_u', REC_OP)
+    .i32(0)
+    .op('i32.ne')
+    .op('i32.and')
   code.get(CPU).op('i32.load', CPU_REQ).op('i32.eqz').op('i32.and').if()
   code.get(l.remaining).get(l.slot).op('i32.add').set(l.quota)
   code.get(l.slot).set(l.rec).br(loop)
@@ -320,6 +334,7 @@ interface Dispatch {
   readonly loop: Label
   readonly handlerType: number
   readonly table: number
+  readonly countersAt: number | undefined
 }
 
 function emitDispatch(code: CodeBuilder, support: Support, cases: readonly InlineCase[], d: Dispatch): void {
@@ -344,6 +359,7 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
 
   code.block(cold).block(gp).block(ud).block(cross)
   for (const caseLabel of caseLabels.toReversed()) code.block(caseLabel)
+  if (d.countersAt !== undefined) emitCount(code, l, d.countersAt)
   code.get(l.rec).op('i32.load16_u', REC_OP).brTable(labels, cold)
   const next = (): void => {
     code.get(l.rec).i32(REC_SIZE).op('i32.add').set(l.rec).br(loop)
@@ -381,6 +397,11 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
   code.end()
   code.get(l.slot).i32(STATUS_TRANSFER).op('i32.eq').brIf(t.transfer).br(t.fault)
   void support
+}
+
+function emitCount(code: CodeBuilder, l: Locals, at: number): void {
+  code.get(l.rec).op('i32.load16_u', REC_OP).i32(2).op('i32.shl').tee(l.slot)
+  code.get(l.slot).op('i32.load', at).i32(1).op('i32.add').op('i32.store', at)
 }
 
 /** Guard of an instruction that crosses into the next page: it must still be the page that was decoded. */
