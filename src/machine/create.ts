@@ -63,6 +63,8 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     irqchip: kernel.irqchip,
     clock: host.clock,
     arena,
+    // Where vCPUs fill the cores, a hub that spins takes the time of the vCPU it waits for.
+    ...(host.cores > config.cpus ? {} : { spinLooks: 0 }),
     waiter: createWaiter(new Int32Array(memory.buffer), (vm + abi.VM_HUB_DOORBELL) >> 2, host.wakeByMessage),
     log: { write: (level, text) => events.emit('log', { level, text }) },
     emit: (event) => handle(event),
@@ -71,6 +73,7 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     setPam: (start, end, readable, writable) => guest.setPam(start, end, readable, writable),
     setA20: (enabled) => setA20(memory.buffer, vm, kernel, enabled),
   })
+  devices.firmwareLog?.onOutput(lineLogger((text) => events.emit('log', { level: 'info', text: `firmware: ${text}` })))
 
   const resetCpus = (): void => {
     kernel.resetIrqchip()
@@ -184,6 +187,23 @@ function pcConfig(
     channels: options.channels ?? [],
     disks,
     testDevices: options.testDevices === true,
+    firmwareLog: options.bios !== undefined,
+  }
+}
+
+/** Firmware that never ends its line must not grow ours without bound. */
+const LINE_MAX = 1024
+
+/** Takes pieces of output and gives out its lines. */
+function lineLogger(log: (line: string) => void): (bytes: Uint8Array) => void {
+  let line = ''
+  return (bytes) => {
+    for (const byte of bytes) {
+      if (byte !== 10) line += String.fromCharCode(byte)
+      if (byte !== 10 && line.length < LINE_MAX) continue
+      if (line !== '') log(line)
+      line = ''
+    }
   }
 }
 
