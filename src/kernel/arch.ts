@@ -51,7 +51,6 @@ export const CR4_PCE: u32 = 0x100
 export const CR4_OSFXSR: u32 = 0x200
 export const CR4_OSXMMEXCPT: u32 = 0x400
 export const CR4_UMIP: u32 = 0x800
-export const CR4_LA57: u32 = 0x1000
 export const CR4_VMXE: u32 = 0x2000
 export const CR4_FSGSBASE: u32 = 0x1_0000
 export const CR4_PCIDE: u32 = 0x2_0000

@@ -1,6 +1,6 @@
 /** Arithmetic wider than a Wasm operator: 128/64 division, 64x64 high products, PDEP, PEXT, CRC32C, CMPXCHG16B. */
 import { CPU_RAX, CPU_RBX, CPU_RCX, CPU_RDX, VM_LOCK_SPLIT } from '../abi/layout.ts'
-import { mem_rmw_begin, mem_rmw_end } from './mmu.ts'
+import { mem_rmw_begin, mem_rmw_end } from './rmw.ts'
 import { cpu, lock, raise, raise_error, unlock, VECTOR_DE, VECTOR_GP, vm } from './state.ts'
 
 /** High 64 bits of an unsigned product, from four 32-bit ones. */

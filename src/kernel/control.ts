@@ -333,7 +333,7 @@ export function sys_wbinvd(): void {
 // --- XCR0 ------------------------------------------------------------------------------------------------------------
 
 /** State components that XCR0 may enable. */
-export function xcr0_known(): u64 {
+function xcr0_known(): u64 {
   return XCR0_X87_SSE | (has(FEATURE_AVX) ? XCR0_AVX : 0)
 }
 

@@ -31,7 +31,7 @@ function find(leaf: u32, subleaf: u32): usize {
 }
 
 /** Bytes of an XSAVE area in standard form for the enabled components (SDM Vol. 1, "XSAVE Area"). */
-export function xsave_size(components: u64): u32 {
+function xsave_size(components: u64): u32 {
   return components & 4 ? 832 : 576
 }
 

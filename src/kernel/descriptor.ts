@@ -95,7 +95,7 @@ export function is_readable(attr: u32): bool {
 }
 
 /** Takes the 8 bytes of a descriptor apart into d_*. */
-export function descriptor_parse(raw: u64): void {
+function descriptor_parse(raw: u64): void {
   d_low = <u32>raw
   d_high = <u32>(raw >> 32)
   d_attr = ((d_high >> 8) & 0xff) | ((d_high >> 12) & 0xf00)

@@ -56,7 +56,7 @@ import {
   stack_long,
   stack_reserve,
 } from './frame-stack.ts'
-import { check_stack_for, mark_accessed } from './interrupt.ts'
+import { check_stack_for, mark_accessed } from './delivery.ts'
 import { outer_rsp } from './iret.ts'
 import { canonical, lin_load } from './mmu.ts'
 import { code64, protected_mode, update_mode } from './mode.ts'

@@ -72,7 +72,7 @@ export function flags_set(flags: u32): void {
 }
 
 /** Loads the bits of EFLAGS that `mask` names, arithmetic ones always; the derived state follows. */
-export function flags_load(value: u32, mask: u32): void {
+function flags_load(value: u32, mask: u32): void {
   flags_set(value)
   mask &= ~EFLAGS_ARITH
   const before = load<u32>(cpu, CPU_EFLAGS)

@@ -177,8 +177,6 @@ export {
   mem_load8,
   mem_load_bytes,
   mem_probe,
-  mem_rmw_begin,
-  mem_rmw_end,
   mem_store128,
   mem_store16,
   mem_store32,
@@ -189,6 +187,7 @@ export {
 export { update_mode } from './mode'
 export { sys_rdmsr, sys_wrmsr } from './msr'
 export { cpu_init, cpu_reset, cpu_sipi } from './reset'
+export { mem_rmw_begin, mem_rmw_end } from './rmw'
 export { enter, lookup } from './run'
 export {
   seg_linear,

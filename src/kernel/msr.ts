@@ -3,7 +3,14 @@
  * swallow writes. Owned elsewhere: APIC and TSC deadline (irqchip/msr.ts), KVM's own (pv.ts), the TSC (clock.ts).
  */
 import { LOG_MSR, LOG_UNKNOWN_MSR } from '../abi/exits.ts'
-import { FEATURE_FSGSBASE, FEATURE_LM, FEATURE_NX, FEATURE_RDPID, FEATURE_RDTSCP, FEATURE_SYSCALL, FEATURE_XSAVES } from '../abi/features.ts'
+import {
+  FEATURE_LM,
+  FEATURE_NX,
+  FEATURE_RDPID,
+  FEATURE_RDTSCP,
+  FEATURE_SYSCALL,
+  FEATURE_XSAVES,
+} from '../abi/features.ts'
 import {
   CPU_CR0,
   CPU_EFER,

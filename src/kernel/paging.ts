@@ -73,7 +73,7 @@ function fault(lin: u64, acc: u32, code: u32): bool {
 }
 
 /** May an access do what it wants with these rights? (SDM Vol. 3, "Determination of Access Rights") */
-export function rights_allow(rights: u64, acc: u32): bool {
+function rights_allow(rights: u64, acc: u32): bool {
   if (acc & ACC_USER) {
     if (!(rights & PTE_U)) return false
     if (acc & ACC_WRITE) return (rights & PTE_W) != 0

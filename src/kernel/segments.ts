@@ -111,7 +111,7 @@ export function check_stack(selector: u32, cpl: u32, vector: u32): bool {
 }
 
 /** Checks a data selector (not null) for DS, ES, FS, GS. */
-export function check_data(selector: u32, cpl: u32, vector: u32): bool {
+function check_data(selector: u32, cpl: u32, vector: u32): bool {
   if (!descriptor_read(selector, vector)) return false
   if (!is_readable(d_attr)) return selector_fault(vector, selector)
   if (!is_conforming(d_attr) && (dpl_of(d_attr) < cpl || dpl_of(d_attr) < (selector & 3))) {

@@ -17,12 +17,12 @@ export { dirty_mark, flush_everywhere, frame_alloc, frame_free, gfn_frame, gpa_h
 export { deliver_fault, deliver_interrupt, deliver_nmi, sys_int, sys_int1, sys_int3, sys_into } from './interrupt'
 export { sys_iret } from './iret'
 export {
-  lin_probe, mem_load128, mem_load16, mem_load32, mem_load64, mem_load8, mem_load_bytes, mem_probe, mem_rmw_begin,
-  mem_rmw_end, mem_store128, mem_store16, mem_store32, mem_store64, mem_store8, mem_store_bytes, mmu_exec_page,
+  lin_probe, mem_load128, mem_load16, mem_load32, mem_load64, mem_load8, mem_load_bytes, mem_probe, mem_store128, mem_store16, mem_store32, mem_store64, mem_store8, mem_store_bytes, mmu_exec_page,
 } from './mmu'
 export { update_mode } from './mode'
 export { msr_read, msr_write, sys_rdmsr, sys_wrmsr } from './msr'
 export { cpu_init, cpu_reset, cpu_sipi } from './reset'
+export { mem_rmw_begin, mem_rmw_end } from './rmw'
 export {
   seg_linear, sys_lar, sys_lgdt, sys_lidt, sys_lldt, sys_load_seg, sys_lsl, sys_ltr, sys_rdfsbase, sys_rdgsbase, sys_sgdt,
   sys_sgdt_limit, sys_sidt, sys_sidt_limit, sys_sldt, sys_str, sys_swapgs, sys_verr, sys_verw, sys_wrfsbase, sys_wrgsbase,

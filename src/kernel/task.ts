@@ -93,8 +93,8 @@ import { seg_set_vm86 } from './vm86.ts'
 
 export const SWITCH_JUMP: u32 = 0
 export const SWITCH_CALL: u32 = 1
-export const SWITCH_EVENT: u32 = 2
-export const SWITCH_IRET: u32 = 3
+const SWITCH_EVENT: u32 = 2
+const SWITCH_IRET: u32 = 3
 
 // Offsets of a 32-bit TSS (SDM Vol. 3, "Task-State Segment (TSS)") …
 const TSS_CR3: u32 = 28

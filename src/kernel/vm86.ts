@@ -37,13 +37,13 @@ import {
 import { seg_set } from './descriptor.ts'
 import { flags_get, flags_image_vme, flags_mask, flags_set, iopl } from './flags.ts'
 import { frame_pop, stack_commit_value, stack_current } from './frame-stack.ts'
-import { deliver_real } from './interrupt.ts'
+import { deliver_real } from './delivery.ts'
 import { lin_load } from './mmu.ts'
 import { update_mode } from './mode.ts'
 import { cpu, fault_pending, raise_error, seg, VECTOR_GP } from './state.ts'
 
 export const VM86_FAULT: u32 = 0
-export const VM86_DONE: u32 = 1
+const VM86_DONE: u32 = 1
 /** The interrupt goes through the IDT as in protected mode. */
 export const VM86_PROTECTED: u32 = 2
 
