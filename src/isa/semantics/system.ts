@@ -121,10 +121,14 @@ const loadRights =
 const arpl: Semantics = (e) => {
   const three = e.const('i16', 3)
   const rpl = e.let(e.and(e.read(1), three))
-  const old = e.let(e.read(0))
+  const old = e.let(e.isMemory(0) ? e.load('i16', e.linear(2, false)) : e.read(0))
   const raised = e.let(e.ltU(e.and(old, three), rpl))
   // a selector that stays as it is is not written
-  e.if_(raised, () => e.write(0, e.or(e.and(old, e.const('i16', 0xfffc)), rpl)))
+  e.if_(raised, () => {
+    const value = e.or(e.and(old, e.const('i16', 0xfffc)), rpl)
+    if (e.isMemory(0)) e.store(e.linear(2, true), value)
+    else e.write(0, value)
+  })
   e.setFlagBits({ zf: raised })
 }
 

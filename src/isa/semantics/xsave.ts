@@ -7,7 +7,10 @@ const image =
   (name: string, wide: 0 | 1, write: boolean): Semantics =>
   (e) => {
     if (name.startsWith('fpu_fx')) gateX87(e, false)
-    e.call(name, [e.linear(16, write), e.seg(), i32(e, wide)])
+    const gva = e.linear(16, write)
+    // the end of the legacy region, for the segment limit
+    e.linear(16, write, 496)
+    e.call(name, [gva, e.seg(), i32(e, wide)])
   }
 
 export const xsaveSemantics: Readonly<Record<keyof typeof xsaveRows, Semantics>> = {

@@ -262,7 +262,7 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
   }
   for (const { bytes, value } of shape.immediates) pushLittle(out, value, bytes)
   if (ripFix >= 0) {
-    const relative = BigInt.asIntN(32, target - BigInt(rip + out.length))
+    const relative = BigInt.asIntN(32, (modrm?.offset ?? 0n) - BigInt(rip + out.length))
     const fixed: number[] = []
     pushLittle(fixed, relative, 4)
     for (let i = 0; i < 4; i++) out[ripFix + i] = fixed[i] ?? 0

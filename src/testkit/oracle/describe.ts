@@ -79,6 +79,30 @@ function hexBytes(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
 
+/**
+ * First and last byte of the fields in an x87 or FXSAVE image that vendors fill differently: last opcode, instruction and
+ * data pointers (AMD keeps them only for exceptions), MXCSR_MASK.
+ */
+function vendorFields(row: Row, width: number): readonly (readonly [number, number])[] {
+  if (row.mnemonic.startsWith('fxsave')) return [[6, 23], [28, 31]] // prettier-ignore
+  if (row.mnemonic === 'fnstenv' || row.mnemonic === 'fnsave') return width === 16 ? [[6, 13]] : [[12, 27]]
+  return []
+}
+
+/** The result with the vendors' own fields as they were before. */
+function maskImage(c: Case, result: Uint8Array): Uint8Array {
+  const fields = vendorFields(c.row, c.width)
+  if (fields.length === 0) return result
+  const masked = result.slice()
+  for (const [first, last] of fields) {
+    for (let i = first; i <= last; i++) {
+      const offset = at.windowOffset(c.target + i)
+      if (offset >= 0) masked[at.STATE_WINDOW + offset] = c.request[at.STATE_WINDOW + offset] ?? 0
+    }
+  }
+  return masked
+}
+
 /** Runs of changed bytes, joined over gaps below four bytes. */
 function changedMemory(request: Uint8Array, result: Uint8Array, parts: string[]): void {
   const end = at.STATE_WINDOW + at.WINDOW_BYTES
@@ -163,7 +187,9 @@ export function describeOutcome(c: Case, result: Uint8Array): string {
     // the host kernel's own mappings answer "protection" where the guest has nothing
     const hidden = vector === 14 && address >= 1n << 46n ? 1 : 0
     parts.push((after.getUint32(at.RESULT_ERROR, true) & ~hidden).toString(16))
-    if (vector === 14) parts.push(address.toString(16))
+    // of an operand longer than a page's rest any byte of the next page may be the first to be touched
+    const image = c.row.operands.some((operand) => operand.endsWith(':m'))
+    if (vector === 14) parts.push((image ? address & ~0xfffn : address).toString(16))
   }
   const start = (isSegmented(c.mode) ? 0 : at.CODE_GVA) + before.getUint32(at.REQUEST_OFFSET, true)
   const rip = after.getBigUint64(at.STATE_RIP, true) - BigInt(start)
@@ -196,7 +222,7 @@ export function describe(c: Case, result: Uint8Array): string {
     parts,
     vector !== 3 && c.row.operands.some((operand) => /:mm(_|$)/.test(operand)),
   )
-  changedMemory(c.request, result, parts)
+  changedMemory(c.request, maskImage(c, result), parts)
   return parts.join(' ')
 }
 

@@ -82,5 +82,5 @@ export function makeFuzzCase(seed: string): Case {
   c.request.set(bytes, at.REQUEST_CODE)
   c.view.setUint32(at.REQUEST_OFFSET, 0x800, true)
   c.view.setUint32(at.REQUEST_MODE, mode, true)
-  return { row: ANY_ROW, width: 0, seed, mode, length: 15, memory: false, request: c.request }
+  return { row: ANY_ROW, width: 0, seed, mode, length: 15, memory: false, target: 0, request: c.request }
 }

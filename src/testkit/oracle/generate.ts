@@ -18,6 +18,8 @@ export interface Case {
   readonly mode: Mode
   readonly length: number
   readonly memory: boolean
+  /** Linear address that the memory operand was aimed at. */
+  readonly target: number
   /** The request of oracle.c. */
   readonly request: Uint8Array
 }
@@ -258,6 +260,9 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
   else if (name === 'ldmxcsr')
     c.poke(target, BigInt(random.bits() & (random.chance(0.8) ? 0xffff : 0x1_ffff)), 4)
   else if (name === 'xlatb' || name === 'xlat') c.setGpr(3, offsetIn(shape, DS, inWindow() - 64n) | junk())
+  // reserved bits of MXCSR: a few set, to see the fault
+  if (name.startsWith('fxrstor'))
+    c.poke(target + 24n, BigInt(random.bits() & (random.chance(0.9) ? 0xffff : 0x1_ffff)), 4)
   if (/^pcmp[ei]str/.test(name)) similarStrings(c, made, memory, target)
 }
 
@@ -372,7 +377,8 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   if (addressSize === 16 && mode === 32 && memory) return undefined
 
   const bytes = memoryBytes(row, width)
-  const target = bytes > 32 ? chooseImage(random, bytes) : chooseTarget(random, row, bytes, codeSizeOf(mode))
+  const image = bytes > 16 && random.chance(0.85)
+  const target = image ? chooseImage(random, bytes) : chooseTarget(random, row, bytes, codeSizeOf(mode))
   const offset = 0x100 + random.below(0xc00)
   const rip = at.CODE_GVA + offset
   const lock = row.lock && memory && row.operands[0]?.startsWith('r:') !== true && random.chance(0.2)
@@ -410,5 +416,5 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   c.request.set(made.bytes, at.REQUEST_CODE)
   c.view.setUint32(at.REQUEST_OFFSET, offset, true)
   c.view.setUint32(at.REQUEST_MODE, mode, true)
-  return { row, width, seed, mode, length, memory, request: c.request }
+  return { row, width, seed, mode, length, memory, target: Number(target), request: c.request }
 }
