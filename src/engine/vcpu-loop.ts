@@ -51,8 +51,10 @@ export interface Engine {
 
 type StartMessage = Extract<ToVcpu, { readonly type: 'start' }>
 
+export type EngineStart = Pick<StartMessage, 'memory' | 'kernel' | 'interp' | 'vm' | 'cpu'>
+
 export function createEngine(
-  { memory, kernel, interp, vm, cpu }: Pick<StartMessage, 'memory' | 'kernel' | 'interp' | 'vm' | 'cpu'>,
+  { memory, kernel, interp, vm, cpu }: EngineStart,
   now: () => number,
   kick: () => void,
 ): Engine {

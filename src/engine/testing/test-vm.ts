@@ -5,12 +5,13 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
+import { Worker } from 'node:worker_threads'
 import { CACHE_BYTES, CACHE_SIZE } from '../../abi/code-cache.ts'
 import * as abi from '../../abi/layout.ts'
 import { buildAll } from '../build/build-wasm.ts'
 import { MEMORY_MAX_PAGES } from '../interp/build-interp.ts'
 import { createEngine } from '../vcpu-loop.ts'
-import type { Engine } from '../vcpu-loop.ts'
+import type { Engine, EngineStart } from '../vcpu-loop.ts'
 
 const WASM = path.resolve(import.meta.dirname, '../../../public/wasm')
 const FRAMES_AT = 0x400_0000
@@ -118,12 +119,18 @@ export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<
   } // prettier-ignore
 }
 
-/** Runs a vCPU until it leaves for another reason than a yield. */
-export function runToExit(engine: Engine): number {
-  for (;;) {
-    const reason = engine.run()
-    if (reason !== abi.EXITREASON_YIELD) return reason
-  }
+/** Runs a vCPU in a thread of its own; resolves with the reason why it left. */
+export function runInThread(test: TestVm, vcpu: number): Promise<number> {
+  const { memory, kernelModule, interp, vm, cpus } = test
+  const start: EngineStart = { memory, kernel: kernelModule, interp, vm, cpu: cpus[vcpu] ?? 0 }
+  // Node 20 applies --import to the main thread only: the thread registers the TypeScript loader itself.
+  const entry = new URL('./vcpu-thread.ts', import.meta.url).href
+  const boot = `import('tsx/esm/api').then(({ register }) => (register(), import(${JSON.stringify(entry)})))`
+  const worker = new Worker(boot, { eval: true, workerData: start })
+  return new Promise((resolve, reject) => {
+    worker.once('message', (reason: number) => resolve(reason))
+    worker.once('error', reject)
+  })
 }
 
 export const gpr = ({ view, cpus }: TestVm, number: number, vcpu = 0): bigint =>
