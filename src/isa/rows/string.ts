@@ -8,7 +8,7 @@ const MOVE = 'r=d w=- u=- 0=- 1=-' satisfies FlagsText
 function string<Name extends string>(name: Name, opcode: number, flags: FlagsText, sized: readonly (16 | 32 | 64)[]): Record<`${Name}b` | `${Name}v`, RowSpec> {
   const letters = { movs: 'MOVS/MOVSB/MOVSW/MOVSD/MOVSQ', cmps: 'CMPS/CMPSB/CMPSW/CMPSD/CMPSQ', stos: 'STOS/STOSB/STOSW/STOSD/STOSQ',
     lods: 'LODS/LODSB/LODSW/LODSD/LODSQ', scas: 'SCAS/SCASB/SCASW/SCASD', ins: 'INS/INSB/INSW/INSD', outs: 'OUTS/OUTSB/OUTSW/OUTSD' } as Record<string, string>
-  const rest = { rep: true, ends: true, cite: `SDM Vol. 2, ${letters[name]}` }
+  const rest = { rep: true, cite: `SDM Vol. 2, ${letters[name]}` }
   const hex = (byte: number): string => byte.toString(16).toUpperCase()
   return {
     [`${name}b`]: row(name, hex(opcode), [], flags, { ...rest, widths: [8] }),

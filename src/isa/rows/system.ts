@@ -57,7 +57,7 @@ export const systemRows = defineRows({
   lsl_rv_rm16:  row('lsl', '0F 03 /r', ['w:rv', 'r:rm16'], ZF, selector),
   arpl_rm16_r16: row('arpl', '63 /r', ['rw:rm16', 'r:r16'], ZF, { ...selector, modes: legacy }),
 
-  cli:          row('cli', 'FA', [], 'r=l w=i u=- 0=- 1=-', control),
+  cli:          row('cli', 'FA', [], 'r=l w=i u=- 0=- 1=-', gp), // nothing becomes deliverable: the block goes on
   sti:          row('sti', 'FB', [], 'r=l w=i u=- 0=- 1=-', control),
   clac:         row('clac', 'NP 0F 01 CA', [], 'r=- w=- u=- 0=k 1=-', { ends, faults: ['UD'], feature: 'smap' }),
   stac:         row('stac', 'NP 0F 01 CB', [], 'r=- w=- u=- 0=- 1=k', { ends, faults: ['UD'], feature: 'smap' }),
