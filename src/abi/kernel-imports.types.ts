@@ -20,8 +20,12 @@ export interface KernelImport {
 
 const P: WasmTy = 'i32'
 const Q: WasmTy = 'i64'
-const fn = (params: readonly WasmTy[], result?: WasmTy): KernelImport => (result ? { params, result } : { params })
-const faulting = (params: readonly WasmTy[], result?: WasmTy): KernelImport => ({ ...fn(params, result), fault: true })
+const fn = (params: readonly WasmTy[], result?: WasmTy): KernelImport =>
+  result ? { params, result } : { params }
+const faulting = (params: readonly WasmTy[], result?: WasmTy): KernelImport => ({
+  ...fn(params, result),
+  fault: true,
+})
 const transfer = (params: readonly WasmTy[]): KernelImport => ({ params, fault: true, transfers: true })
 
 // prettier-ignore

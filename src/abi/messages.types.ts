@@ -31,6 +31,11 @@ export type FromVcpu =
   /** The frame pool is empty. */
   | { readonly type: 'out-of-memory'; readonly vcpu: number }
   /** A bug of ours: the VM must stop visibly. */
-  | { readonly type: 'crashed'; readonly vcpu: number; readonly message: string; readonly stack: string | undefined }
+  | {
+      readonly type: 'crashed'
+      readonly vcpu: number
+      readonly message: string
+      readonly stack: string | undefined
+    }
   /** The hub cannot wait on shared memory (VM_HUB_KICK): look at the exits. */
   | { readonly type: 'kick' }

@@ -33,6 +33,8 @@ const PM_TIMER_AT = 8
 const PM_TIMER_END = 12
 const PMBASE = 0x40 // configuration register
 const PMREGMISC = 0x80
+const DEVACTB = 0x58
+const APMC_EN = 0x0200_0000
 
 const PM1_TMR = 1
 const PM1_GBL = 0x20
@@ -102,7 +104,9 @@ export class Piix4Pm implements Device<PmState> {
         config.allow(PMBASE, 4, 0xffc0)
         config.set(PMREGMISC, 1, 1)
         config.allow(PMREGMISC, 1, 1)
-        config.allow(0x58, 4, 0xffff_ffff) // device activity B: APM enable
+        // APM enabled says that system management mode is set up: there is none, and firmware would wait for it.
+        config.set(DEVACTB, 4, APMC_EN)
+        config.allow(DEVACTB, 4, 0xffff_ffff)
       },
       onConfigWrite: () => this.#place(),
     })

@@ -18,7 +18,12 @@ export type BootState =
   /** 32-bit protected mode, paging off, flat segments, interrupts off. */
   | { readonly kind: 'protected'; readonly rip: number; readonly gpr: Partial<Record<GprName, number>> }
   /** 64-bit mode with identity page tables at cr3. */
-  | { readonly kind: 'long'; readonly rip: number; readonly cr3: number; readonly gpr: Partial<Record<GprName, number>> }
+  | {
+      readonly kind: 'long'
+      readonly rip: number
+      readonly cr3: number
+      readonly gpr: Partial<Record<GprName, number>>
+    }
 
 /** A guest image that cannot be started. The message names the image, what is wrong with it and what to do. */
 export class BootError extends Error {
@@ -49,7 +54,13 @@ export function formatBytes(bytes: number): string {
 }
 
 /** Highest page-aligned gpa below `limit` where `bytes` fit above `floor`; BootError naming `what` when RAM is too small. */
-export function placeHigh(memory: BootMemory, bytes: number, floor: number, limit: number, what: string): number {
+export function placeHigh(
+  memory: BootMemory,
+  bytes: number,
+  floor: number,
+  limit: number,
+  what: string,
+): number {
   const gpa = Math.floor((limit - bytes) / 4096) * 4096
   if (gpa < floor) {
     const needed = Math.ceil((floor + bytes) / 1048576) + 8

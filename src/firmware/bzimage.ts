@@ -44,8 +44,10 @@ interface SetupHeader {
 function parseHeader(file: Uint8Array, name: string): SetupHeader {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
   const version = view.getUint16(0x206, true)
-  if (version < 0x202) throw new BootError(`${name}: boot protocol ${(version >> 8) + '.' + (version & 255)} is older than 2.02`)
-  if ((view.getUint8(0x211) & LOADED_HIGH) === 0) throw new BootError(`${name}: a zImage loaded low; only bzImage kernels are supported`)
+  if (version < 0x202)
+    throw new BootError(`${name}: boot protocol ${(version >> 8) + '.' + (version & 255)} is older than 2.02`)
+  if ((view.getUint8(0x211) & LOADED_HIGH) === 0)
+    throw new BootError(`${name}: a zImage loaded low; only bzImage kernels are supported`)
   const setupSectors = view.getUint8(HEADER_AT) || 4
   const setupBytes = (setupSectors + 1) * 512
   // syssize counts 16-byte paragraphs of the protected-mode part, so truncation shows at once.

@@ -45,14 +45,18 @@ export function parseElf(file: Uint8Array, name: string): ElfImage {
   if (wide && file.length < 64) throw truncated(name, 64, file.length)
   const machine = view.getUint16(18, true)
   if (machine !== (wide ? EM_X86_64 : EM_386)) {
-    throw new BootError(`${name}: ELF for machine ${machine}, not for x86: use a kernel built for x86 or x86-64`)
+    throw new BootError(
+      `${name}: ELF for machine ${machine}, not for x86: use a kernel built for x86 or x86-64`,
+    )
   }
   const entry = wide ? number53(view.getBigUint64(24, true)) : view.getUint32(24, true)
   const tableAt = wide ? number53(view.getBigUint64(32, true)) : view.getUint32(28, true)
   const entrySize = view.getUint16(wide ? 54 : 42, true)
   const count = view.getUint16(wide ? 56 : 44, true)
-  if (entrySize < (wide ? 56 : 32)) throw new BootError(`${name}: ELF program headers of ${entrySize} bytes are malformed`)
-  if (tableAt + entrySize * count > file.length) throw truncated(name, tableAt + entrySize * count, file.length)
+  if (entrySize < (wide ? 56 : 32))
+    throw new BootError(`${name}: ELF program headers of ${entrySize} bytes are malformed`)
+  if (tableAt + entrySize * count > file.length)
+    throw truncated(name, tableAt + entrySize * count, file.length)
 
   const segments: ElfSegment[] = []
   const notes: ElfNote[] = []
@@ -61,11 +65,13 @@ export function parseElf(file: Uint8Array, name: string): ElfImage {
     const type = view.getUint32(at, true)
     if (type !== PT_LOAD && type !== PT_NOTE) continue
     const header = wide ? readHeader64(view, at) : readHeader32(view, at)
-    if (header.offset + header.fileBytes > file.length) throw truncated(name, header.offset + header.fileBytes, file.length)
+    if (header.offset + header.fileBytes > file.length)
+      throw truncated(name, header.offset + header.fileBytes, file.length)
     const data = file.subarray(header.offset, header.offset + header.fileBytes)
     if (type === PT_NOTE) notes.push(...parseNotes(data))
     else if (header.memBytes > 0) {
-      if (header.memBytes < header.fileBytes) throw new BootError(`${name}: ELF segment ${i} is larger in the file than in memory`)
+      if (header.memBytes < header.fileBytes)
+        throw new BootError(`${name}: ELF segment ${i} is larger in the file than in memory`)
       segments.push({ gpa: header.gpa, gva: header.gva, memBytes: header.memBytes, data })
     }
   }
@@ -117,4 +123,6 @@ function parseNotes(data: Uint8Array): ElfNote[] {
 }
 
 const truncated = (name: string, wanted: number, have: number): BootError =>
-  new BootError(`${name}: truncated, its ELF header speaks of ${wanted} bytes but the file has ${have}: fetch or copy it again`)
+  new BootError(
+    `${name}: truncated, its ELF header speaks of ${wanted} bytes but the file has ${have}: fetch or copy it again`,
+  )

@@ -21,8 +21,25 @@ function elf64(options: { pvh?: number; memBytes?: number; gpa?: number } = {}):
   const gpa = options.gpa ?? MIB
   const out = new ByteWriter().bytes([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]).zeros(9).u16(2).u16(62).u32(1)
   out.u64(gpa).u64(64).u64(0).u32(0).u16(64).u16(56).u16(headers).zeros(6)
-  out.u32(1).u32(5).u64(dataAt).u64(gpa).u64(gpa).u64(code.length).u64(options.memBytes ?? 4096).u64(4096)
-  if (options.pvh !== undefined) out.u32(4).u32(4).u64(dataAt + 4).u64(0).u64(0).u64(20).u64(20).u64(4)
+  out
+    .u32(1)
+    .u32(5)
+    .u64(dataAt)
+    .u64(gpa)
+    .u64(gpa)
+    .u64(code.length)
+    .u64(options.memBytes ?? 4096)
+    .u64(4096)
+  if (options.pvh !== undefined)
+    out
+      .u32(4)
+      .u32(4)
+      .u64(dataAt + 4)
+      .u64(0)
+      .u64(0)
+      .u64(20)
+      .u64(20)
+      .u64(4)
   out.bytes(code).zeros(1)
   if (options.pvh !== undefined) out.u32(4).u32(4).u32(18).text('Xen', 4).u32(options.pvh)
   return out.finish()
@@ -51,7 +68,10 @@ function bzImage(options: { xloadflags?: number; initBytes?: number } = {}): Uin
 describe('PVH', () => {
   test('enters at the note in protected mode with the start_info in EBX', () => {
     const memory = new FakeBootMemory(16 * MIB)
-    const state = loadKernel(memory, images(elf64({ pvh: 0x10_0010 }), { initrd: new Uint8Array(5000).fill(7) }))
+    const state = loadKernel(
+      memory,
+      images(elf64({ pvh: 0x10_0010 }), { initrd: new Uint8Array(5000).fill(7) }),
+    )
     expect(state).toMatchObject({ kind: 'protected', rip: 0x10_0010, gpr: { rbx: BOOT_INFO } })
     expect(memory.u32(BOOT_INFO)).toBe(0x336e_c578)
     expect(memory.text(memory.u32(BOOT_INFO + 24))).toBe('console=ttyS0')
@@ -61,12 +81,15 @@ describe('PVH', () => {
 
   test('a segment outside RAM names the memory it wants', () => {
     const memory = new FakeBootMemory(16 * MIB)
-    expect(() => loadKernel(memory, images(elf64({ pvh: 1, memBytes: 64 * MIB })))).toThrow(/give it at least 7\d MiB/)
+    expect(() => loadKernel(memory, images(elf64({ pvh: 1, memBytes: 64 * MIB })))).toThrow(
+      /give it at least 7\d MiB/,
+    )
   })
 
   test('an initrd larger than memory names the memory it wants', () => {
     const memory = new FakeBootMemory(4 * MIB)
-    const load = (): unknown => loadKernel(memory, images(elf64({ pvh: 1 }), { initrd: new Uint8Array(5 * MIB) }))
+    const load = (): unknown =>
+      loadKernel(memory, images(elf64({ pvh: 1 }), { initrd: new Uint8Array(5 * MIB) }))
     expect(load).toThrow(/initrd .* does not fit/)
   })
 })
@@ -87,7 +110,9 @@ describe('bzImage', () => {
 
   test('a truncated file is named as such', () => {
     const memory = new FakeBootMemory(32 * MIB)
-    expect(() => loadKernel(memory, images(bzImage().subarray(0, 3000)))).toThrow(/vmlinux: truncated.*6656.*3000/)
+    expect(() => loadKernel(memory, images(bzImage().subarray(0, 3000)))).toThrow(
+      /vmlinux: truncated.*6656.*3000/,
+    )
   })
 
   test('memory below init_size is refused with a figure', () => {
@@ -97,15 +122,28 @@ describe('bzImage', () => {
 
   test('a command line longer than the kernel takes is refused', () => {
     const memory = new FakeBootMemory(32 * MIB)
-    expect(() => loadKernel(memory, images(bzImage(), { cmdline: 'x'.repeat(3000) }))).toThrow(/command line has 3000 bytes/)
+    expect(() => loadKernel(memory, images(bzImage(), { cmdline: 'x'.repeat(3000) }))).toThrow(
+      /command line has 3000 bytes/,
+    )
   })
 })
 
 describe('multiboot', () => {
-  const header = (flags: number): ByteWriter => new ByteWriter().u32(0x1bad_b002).u32(flags).u32(-(0x1bad_b002 + flags))
+  const header = (flags: number): ByteWriter =>
+    new ByteWriter()
+      .u32(0x1bad_b002)
+      .u32(flags)
+      .u32(-(0x1bad_b002 + flags))
 
   test('loads by address fields, with modules and their command lines', () => {
-    const file = header(0x1_0000).u32(MIB).u32(MIB).u32(0).u32(0).u32(MIB + 32).bytes([0xf4]).finish()
+    const file = header(0x1_0000)
+      .u32(MIB)
+      .u32(MIB)
+      .u32(0)
+      .u32(0)
+      .u32(MIB + 32)
+      .bytes([0xf4])
+      .finish()
     const memory = new FakeBootMemory(16 * MIB)
     const modules = [{ bytes: Uint8Array.of(1, 2, 3), cmdline: 'one' }]
     const state = loadKernel(memory, images(file, { modules }))

@@ -16,13 +16,18 @@ export function loadKernel(memory: BootMemory, images: BootImages): BootState {
     const elf = parseElf(file, images.kernelName)
     if (pvhEntry(elf) !== undefined) return loadPvh(memory, elf, images)
     if (multiboot !== undefined) return loadMultiboot(memory, multiboot, images)
-    if (elf.bits === 64) throw new BootError(`${images.kernelName}: 64-bit ELF without a PVH note or multiboot header: no way to enter it`)
+    if (elf.bits === 64)
+      throw new BootError(
+        `${images.kernelName}: 64-bit ELF without a PVH note or multiboot header: no way to enter it`,
+      )
     loadSegments(memory, elf, images.kernelName)
     writeBootGdt(memory, 'protected')
     return { kind: 'protected', rip: elf.entry, gpr: {} }
   }
   if (multiboot !== undefined) return loadMultiboot(memory, multiboot, images)
-  throw new BootError(`${images.kernelName}: not a kernel: ${describe(file)}. Expected a bzImage, an ELF kernel (PVH) or a multiboot image`)
+  throw new BootError(
+    `${images.kernelName}: not a kernel: ${describe(file)}. Expected a bzImage, an ELF kernel (PVH) or a multiboot image`,
+  )
 }
 
 function describe(file: Uint8Array): string {
@@ -32,7 +37,8 @@ function describe(file: Uint8Array): string {
   if (head[0] === 0xfd && head[1] === 0x37) return 'an xz archive; unpack it first'
   if (head[0] === 0x28 && head[1] === 0xb5) return 'a zstd archive; unpack it first'
   if (head[0] === 0x3c) return 'it looks like a web page (perhaps an error page behind the URL)'
-  if (head.every((byte) => byte === 9 || byte === 10 || byte === 13 || (byte >= 32 && byte < 127))) return 'it is a text file'
+  if (head.every((byte) => byte === 9 || byte === 10 || byte === 13 || (byte >= 32 && byte < 127)))
+    return 'it is a text file'
   if (file.length < 1024) return `only ${formatBytes(file.length)} long`
   return 'unknown format'
 }

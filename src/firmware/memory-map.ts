@@ -27,7 +27,6 @@ export const ABOVE_4G = 0x1_0000_0000
 export const PCI_WINDOW = 0xe000_0000
 export const PCI_WINDOW_END = 0xfeb0_0000
 export const IOAPIC_BASE = 0xfec0_0000
-export const HPET_BASE = 0xfed0_0000
 export const LAPIC_BASE = 0xfee0_0000
 
 export const ACPI_PM_BASE = 0x600

@@ -6,7 +6,17 @@ import { BootError, encodeCmdline, requireRam } from './boot.ts'
 import type { BootImages, BootMemory, BootState } from './boot.ts'
 import { ByteWriter } from './byte-writer.ts'
 import { isElf, parseElf } from './elf.ts'
-import { BOOT_CMDLINE, BOOT_CMDLINE_MAX, BOOT_INFO, BOOT_MODULES, E820_TYPE, EBDA, HIGH_MEMORY, e820Map, ramLayout } from './memory-map.ts'
+import {
+  BOOT_CMDLINE,
+  BOOT_CMDLINE_MAX,
+  BOOT_INFO,
+  BOOT_MODULES,
+  E820_TYPE,
+  EBDA,
+  HIGH_MEMORY,
+  e820Map,
+  ramLayout,
+} from './memory-map.ts'
 import { loadSegments } from './pvh.ts'
 import { writeBootGdt } from './start-info.ts'
 
@@ -37,9 +47,12 @@ export function findMultibootHeader(file: Uint8Array): MultibootHeader | undefin
 export function loadMultiboot(memory: BootMemory, header: MultibootHeader, images: BootImages): BootState {
   const unsupported = header.flags & 0xffff & ~SUPPORTED_REQUIREMENTS
   if (unsupported !== 0) {
-    throw new BootError(`${images.kernelName}: multiboot header requires unknown features 0x${unsupported.toString(16)}`)
+    throw new BootError(
+      `${images.kernelName}: multiboot header requires unknown features 0x${unsupported.toString(16)}`,
+    )
   }
-  const { entry, end } = (header.flags & FLAG_ADDRESSES) !== 0 ? loadByAddresses(memory, header, images) : loadElf(memory, images)
+  const { entry, end } =
+    (header.flags & FLAG_ADDRESSES) !== 0 ? loadByAddresses(memory, header, images) : loadElf(memory, images)
   const { low } = ramLayout(memory.ramBytes)
   memory.write(BOOT_CMDLINE, encodeCmdline(`${images.kernelName} ${images.cmdline}`.trim(), BOOT_CMDLINE_MAX))
   memory.write(LOADER_NAME_AT, encodeCmdline('webkvm', 16))
@@ -56,9 +69,14 @@ export function loadMultiboot(memory: BootMemory, header: MultibootHeader, image
     requireRam(memory, at, module.bytes.length, `multiboot module "${module.cmdline}"`)
     memory.write(at, module.bytes)
     const text = encodeCmdline(module.cmdline, BOOT_CMDLINE_MAX)
-    if (textAt + text.length > EBDA) throw new BootError('the command lines of the multiboot modules are too long together')
+    if (textAt + text.length > EBDA)
+      throw new BootError('the command lines of the multiboot modules are too long together')
     memory.write(textAt, text)
-    list.u32(at).u32(at + module.bytes.length).u32(textAt).u32(0)
+    list
+      .u32(at)
+      .u32(at + module.bytes.length)
+      .u32(textAt)
+      .u32(0)
     textAt += text.length
     at = (at + module.bytes.length + 4095) & ~4095
   }
@@ -93,25 +111,30 @@ function loadElf(memory: BootMemory, images: BootImages): { entry: number; end: 
   const elf = parseElf(images.kernel, images.kernelName)
   const end = loadSegments(memory, elf, images.kernelName)
   // 64-bit ELF images with a 32-bit multiboot entry give a virtual entry; map it back through its segment.
-  const home = elf.segments.find((segment) => elf.entry >= segment.gva && elf.entry < segment.gva + segment.memBytes)
+  const home = elf.segments.find(
+    (segment) => elf.entry >= segment.gva && elf.entry < segment.gva + segment.memBytes,
+  )
   return { entry: home === undefined ? elf.entry : elf.entry - home.gva + home.gpa, end }
 }
 
-function loadByAddresses(memory: BootMemory, header: MultibootHeader, images: BootImages): { entry: number; end: number } {
+function loadByAddresses(
+  memory: BootMemory,
+  header: MultibootHeader,
+  images: BootImages,
+): { entry: number; end: number } {
   const file = images.kernel
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
-  if (header.at + 32 > file.length) throw new BootError(`${images.kernelName}: truncated inside its multiboot header`)
-  const [headerGpa, loadGpa, loadEnd, bssEnd, entry] = [12, 16, 20, 24, 28].map((o) => view.getUint32(header.at + o, true)) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
+  if (header.at + 32 > file.length)
+    throw new BootError(`${images.kernelName}: truncated inside its multiboot header`)
+  const [headerGpa, loadGpa, loadEnd, bssEnd, entry] = [12, 16, 20, 24, 28].map((o) =>
+    view.getUint32(header.at + o, true),
+  ) as [number, number, number, number, number]
   const from = header.at - (headerGpa - loadGpa)
   const bytes = loadEnd === 0 ? file.length - from : loadEnd - loadGpa
   if (from < 0 || bytes < 0 || from + bytes > file.length) {
-    throw new BootError(`${images.kernelName}: truncated, its multiboot header speaks of ${bytes} bytes from offset ${from}, the file has ${file.length}`)
+    throw new BootError(
+      `${images.kernelName}: truncated, its multiboot header speaks of ${bytes} bytes from offset ${from}, the file has ${file.length}`,
+    )
   }
   const end = Math.max(loadGpa + bytes, bssEnd)
   requireRam(memory, loadGpa, end - loadGpa, images.kernelName)

@@ -14,7 +14,9 @@ const START_MAGIC = 0x336e_c578
 
 /** The PVH entry point, or undefined when the kernel was built without CONFIG_PVH. */
 export function pvhEntry(elf: ElfImage): number | undefined {
-  const note = elf.notes.find((candidate) => candidate.name === 'Xen' && candidate.type === XEN_ELFNOTE_PHYS32_ENTRY)
+  const note = elf.notes.find(
+    (candidate) => candidate.name === 'Xen' && candidate.type === XEN_ELFNOTE_PHYS32_ENTRY,
+  )
   if (note === undefined || note.desc.length < 4) return undefined
   return new DataView(note.desc.buffer, note.desc.byteOffset).getUint32(0, true)
 }
@@ -36,7 +38,9 @@ export function loadSegments(memory: BootMemory, elf: ElfImage, name: string): n
 export function loadPvh(memory: BootMemory, elf: ElfImage, images: BootImages): BootState {
   const entry = pvhEntry(elf)
   if (entry === undefined) {
-    throw new BootError(`${images.kernelName}: ELF kernel without a PVH entry note: use its bzImage, or a kernel built with CONFIG_PVH`)
+    throw new BootError(
+      `${images.kernelName}: ELF kernel without a PVH entry note: use its bzImage, or a kernel built with CONFIG_PVH`,
+    )
   }
   const kernelEnd = loadSegments(memory, elf, images.kernelName)
   memory.write(BOOT_CMDLINE, encodeCmdline(images.cmdline, BOOT_CMDLINE_MAX))

@@ -23,7 +23,11 @@ class Structures {
   add(type: number, handle: number, body: ByteWriter, strings: readonly string[] = []): void {
     const start = this.out.length
     const formatted = body.finish()
-    this.out.u8(type).u8(4 + formatted.length).u16(handle).bytes(formatted)
+    this.out
+      .u8(type)
+      .u8(4 + formatted.length)
+      .u16(handle)
+      .bytes(formatted)
     for (const text of strings) this.out.text(text).u8(0)
     this.out.u8(0)
     if (strings.length === 0) this.out.u8(0)
@@ -80,7 +84,22 @@ function addSystem(structures: Structures, config: SmbiosConfig): void {
   structures.add(0, 0x0000, bios, [MANUFACTURER, config.machine, '11/01/2026'])
   const system = new ByteWriter().u8(1).u8(2).u8(3).u8(0).bytes(config.uuid).u8(6).u8(0).u8(0)
   structures.add(1, 0x0100, system, [MANUFACTURER, config.product, config.machine])
-  const chassis = new ByteWriter().u8(1).u8(1).u8(2).u8(0).u8(0).u8(3).u8(3).u8(3).u8(2).u32(0).u8(0).u8(0).u8(0).u8(0).u8(0)
+  const chassis = new ByteWriter()
+    .u8(1)
+    .u8(1)
+    .u8(2)
+    .u8(0)
+    .u8(0)
+    .u8(3)
+    .u8(3)
+    .u8(3)
+    .u8(2)
+    .u32(0)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u8(0)
   structures.add(3, 0x0300, chassis, [MANUFACTURER, config.machine])
 }
 
@@ -114,7 +133,11 @@ function addProcessors(structures: Structures, config: SmbiosConfig): void {
 
 function addMemory(structures: Structures, config: SmbiosConfig): void {
   const kib = config.ramBytes / 1024
-  structures.add(16, 0x1000, new ByteWriter().u8(1).u8(3).u8(6).u32(Math.min(kib, 0x8000_0000)).u16(0xfffe).u16(1).u64(0))
+  structures.add(
+    16,
+    0x1000,
+    new ByteWriter().u8(1).u8(3).u8(6).u32(Math.min(kib, 0x8000_0000)).u16(0xfffe).u16(1).u64(0),
+  )
   const dimm = new ByteWriter()
     .u16(0x1000)
     .u16(0xfffe)
@@ -135,9 +158,27 @@ function addMemory(structures: Structures, config: SmbiosConfig): void {
     .u8(0)
   structures.add(17, 0x1100, dimm, ['DIMM 0', MANUFACTURER])
   const { low, high } = ramLayout(config.ramBytes)
-  structures.add(19, 0x1300, new ByteWriter().u32(0).u32(low / 1024 - 1).u16(0x1000).u8(1).zeros(16))
+  structures.add(
+    19,
+    0x1300,
+    new ByteWriter()
+      .u32(0)
+      .u32(low / 1024 - 1)
+      .u16(0x1000)
+      .u8(1)
+      .zeros(16),
+  )
   if (high > 0) {
     const start = 0x40_0000
-    structures.add(19, 0x1301, new ByteWriter().u32(start).u32(start + high / 1024 - 1).u16(0x1000).u8(1).zeros(16))
+    structures.add(
+      19,
+      0x1301,
+      new ByteWriter()
+        .u32(start)
+        .u32(start + high / 1024 - 1)
+        .u16(0x1000)
+        .u8(1)
+        .zeros(16),
+    )
   }
 }

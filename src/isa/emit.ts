@@ -19,10 +19,41 @@ export interface Val {
 }
 
 /** Condition codes in encoding order (SDM Vol. 1, Appendix B). */
-export type Cond = 'o' | 'no' | 'b' | 'ae' | 'e' | 'ne' | 'be' | 'a' | 's' | 'ns' | 'p' | 'np' | 'l' | 'ge' | 'le' | 'g'
+export type Cond =
+  | 'o'
+  | 'no'
+  | 'b'
+  | 'ae'
+  | 'e'
+  | 'ne'
+  | 'be'
+  | 'a'
+  | 's'
+  | 'ns'
+  | 'p'
+  | 'np'
+  | 'l'
+  | 'ge'
+  | 'le'
+  | 'g'
 export type ArithFlag = 'cf' | 'pf' | 'af' | 'zf' | 'sf' | 'of'
 export type Reg64 = 'rax' | 'rcx' | 'rdx' | 'rbx' | 'rsp' | 'rbp' | 'rsi' | 'rdi' | 'r11'
-export type Vector = 'DE' | 'DB' | 'BP' | 'OF' | 'BR' | 'UD' | 'NM' | 'TS' | 'NP' | 'SS' | 'GP' | 'PF' | 'MF' | 'AC' | 'XM'
+export type Vector =
+  | 'DE'
+  | 'DB'
+  | 'BP'
+  | 'OF'
+  | 'BR'
+  | 'UD'
+  | 'NM'
+  | 'TS'
+  | 'NP'
+  | 'SS'
+  | 'GP'
+  | 'PF'
+  | 'MF'
+  | 'AC'
+  | 'XM'
 
 /** Kinds of flag results whose six flags follow from a formula (isa/flags.ts). All values have the operand width. */
 export type FlagsOf =
@@ -57,7 +88,11 @@ export interface Emit {
    * The store always happens (CMPXCHG stores the old value back), as on hardware. The displacement (i64, bytes; memory
    * forms only) is added to the effective address before truncation to the address size: bit strings of BTS.
    */
-  modify(i: number, compute: (old: Val) => Val, displacement?: Val): { readonly old: Val; readonly value: Val }
+  modify(
+    i: number,
+    compute: (old: Val) => Val,
+    displacement?: Val,
+  ): { readonly old: Val; readonly value: Val }
   isMemory(i: number): boolean
   /** Effective address (offset in its segment) of the memory operand, i64, truncated to the address size. */
   offset(): Val

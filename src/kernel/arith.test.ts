@@ -100,7 +100,7 @@ describe('bit deposit and extract', () => {
   it('are inverse on the bits of the mask', () => {
     const masks = values(500, 9n)
     for (const source of values(500, 8n)) {
-      const mask = masks.next().value ?? 0n
+      const mask: bigint = masks.next().value ?? 0n
       const ones = mask.toString(2).replaceAll('0', '').length
       const deposited = u64(k.pdep64(source, mask))
       expect(deposited & ~mask).toBe(0n)

@@ -4,9 +4,11 @@
  */
 import * as abi from '#abi/layout.ts'
 import { MESSAGE_PROTOCOL } from '#abi/messages.types.ts'
+import type { ToVcpu } from '#abi/messages.types.ts'
 import type { BlockBackend } from '#devices/virtio-blk.ts'
 import { ABOVE_4G, ramLayout } from '#firmware/memory-map.ts'
 import { createHub } from '#hub/hub.ts'
+import type { Hub } from '#hub/hub.ts'
 import type { MachineEvent } from '#hub/ports.ts'
 import { createWaiter } from '#hub/waiter.ts'
 import { GuestRam } from '#memory/guest-memory.ts'
@@ -17,14 +19,16 @@ import { Emitter } from './emitter.ts'
 import { placeFirmware } from './firmware.ts'
 import type { LoadedImages } from './firmware.ts'
 import { GuestTime } from './guest-time.ts'
-import type { MachineHost, VcpuThread } from './host.ts'
+import type { EngineModules, MachineHost, VcpuThread } from './host.ts'
 import { instantiateKernel } from './kernel-instance.ts'
 import type { KernelInstance } from './kernel-instance.ts'
 import { Machine } from './machine.ts'
-import type { MachineEvents } from './machine.ts'
+import type { MachineEvents, MachineParts } from './machine.ts'
 import { addPcDevices } from './pc.ts'
+import type { PcDevices } from './pc.ts'
 import { setTrace } from './trace.ts'
 import { layOutVm } from './vm-memory.ts'
+import type { VmMemory } from './vm-memory.ts'
 
 /** How long a worker may take to compile the engine and answer. */
 const WORKER_START_TIMEOUT_MS = 30_000
@@ -37,27 +41,84 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     loadImages(options, host),
     Promise.all((options.disks ?? []).map((disk, i) => openDisk(disk, i, host))),
   ])
-  const vmMemory = layOutVm(config.ramBytes, config.cpus, engine.isaTables)
-  const { memory, vm, cpus, arena } = vmMemory
+  const vm = await createVm(config, options, engine, host)
   const events = new Emitter<MachineEvents>()
-  const kernel = await instantiateKernel(engine.kernel, memory, vm, host.clock)
-  const time = new GuestTime(host.clock, memory.buffer, vm)
-  setOptions(memory.buffer, vm, cpus, options)
-  for (const [index, cpu] of cpus.entries()) {
-    writeCpuModel(memory.buffer, cpu, config.cpuModel, {
-      index,
-      count: config.cpus,
-      seed: host.randomBytes(32),
-    })
-  }
-
-  const { low, high } = ramLayout(config.ramBytes)
-  const ram = [{ start: 0, bytes: low }, ...(high > 0 ? [{ start: ABOVE_4G, bytes: high }] : [])]
-  const guest = new GuestRam({ buffer: memory.buffer, vm, ram, kernel: kernel.exports })
   // Devices may raise events before the machine exists to hear them: never in practice, but order must not matter.
   let handle: (event: MachineEvent) => void = () => undefined
+  const board = createBoard(vm, { config, options, disks, host, events, emit: (event) => handle(event) })
+  const powerOn = (): void => {
+    resetCpus(vm)
+    placeFirmware({ ...vm, hub: board.hub, bootCpu: vm.cpus[0] ?? 0, config, images, options })
+  }
+  powerOn()
+  const machine = new Machine({
+    ...machineParts(vm, board, options),
+    host,
+    threads: await startThreads(vm, engine, host),
+    events,
+    ramBytes: config.ramBytes,
+    resetAll: () => {
+      board.hub.reset()
+      powerOn()
+    },
+  })
+  handle = (event) => machine.handleEvent(event)
+  void machine.ended().then(async () => {
+    for (const { backend } of disks) await backend.close?.()
+  })
+  return machine
+}
+
+/** Shared memory, its structures, and what works on them without devices. */
+interface Vm {
+  readonly memory: WebAssembly.Memory
+  readonly buffer: ArrayBufferLike
+  readonly vm: number
+  readonly cpus: readonly number[]
+  readonly arena: VmMemory['arena']
+  readonly kernel: KernelInstance
+  readonly guest: GuestRam
+  readonly time: GuestTime
+}
+
+async function createVm(
+  config: ResolvedConfig,
+  options: MachineOptions,
+  engine: EngineModules,
+  host: MachineHost,
+): Promise<Vm> {
+  const { memory, vm, cpus, arena } = layOutVm(config.ramBytes, config.cpus, engine.isaTables)
+  const { buffer } = memory
+  const kernel = await instantiateKernel(engine.kernel, memory, vm, host.clock)
+  const time = new GuestTime(host.clock, buffer, vm)
+  setOptions(buffer, vm, cpus, options)
+  for (const [index, cpu] of cpus.entries()) {
+    writeCpuModel(buffer, cpu, config.cpuModel, { index, count: config.cpus, seed: host.randomBytes(32) })
+  }
+  const { low, high } = ramLayout(config.ramBytes)
+  const ram = [{ start: 0, bytes: low }, ...(high > 0 ? [{ start: ABOVE_4G, bytes: high }] : [])]
+  const guest = new GuestRam({ buffer, vm, ram, kernel: kernel.exports })
+  return { memory, buffer, vm, cpus, arena, kernel, guest, time }
+}
+
+interface Board {
+  readonly hub: Hub
+  readonly devices: PcDevices
+}
+
+interface BoardContext {
+  readonly config: ResolvedConfig
+  readonly options: MachineOptions
+  readonly disks: readonly { readonly backend: BlockBackend; readonly serial: string }[]
+  readonly host: MachineHost
+  readonly events: Emitter<MachineEvents>
+  readonly emit: (event: MachineEvent) => void
+}
+
+function createBoard(machine: Vm, { config, options, disks, host, events, emit }: BoardContext): Board {
+  const { buffer, vm, arena, kernel, guest } = machine
   const hub = createHub({
-    buffer: memory.buffer,
+    buffer,
     vm,
     memory: guest,
     irqchip: kernel.irqchip,
@@ -65,62 +126,37 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     arena,
     // Where vCPUs fill the cores, a hub that spins takes the time of the vCPU it waits for.
     ...(host.cores > config.cpus ? {} : { spinLooks: 0 }),
-    waiter: createWaiter(new Int32Array(memory.buffer), (vm + abi.VM_HUB_DOORBELL) >> 2, host.wakeByMessage),
+    waiter: createWaiter(new Int32Array(buffer), (vm + abi.VM_HUB_DOORBELL) >> 2, host.wakeByMessage),
     log: { write: (level, text) => events.emit('log', { level, text }) },
-    emit: (event) => handle(event),
+    emit,
   })
   const devices = addPcDevices(hub, pcConfig(config, options, disks), host, {
     setPam: (start, end, readable, writable) => guest.setPam(start, end, readable, writable),
-    setA20: (enabled) => setA20(memory.buffer, vm, kernel, enabled),
+    setA20: (enabled) => setA20(buffer, vm, kernel, enabled),
   })
-  devices.firmwareLog?.onOutput(lineLogger((text) => events.emit('log', { level: 'info', text: `firmware: ${text}` })))
+  devices.firmwareLog?.onOutput(
+    lineLogger((text) => events.emit('log', { level: 'info', text: `firmware: ${text}` })),
+  )
+  return { hub, devices }
+}
 
-  const resetCpus = (): void => {
-    kernel.resetIrqchip()
-    for (const cpu of cpus) kernel.asCpu(cpu, (exports) => exports.cpu_reset())
-  }
-  const powerOn = (): void => {
-    resetCpus()
-    placeFirmware({
-      hub,
-      guest,
-      kernel,
-      buffer: memory.buffer,
-      bootCpu: cpus[0] ?? 0,
-      config,
-      images,
-      options,
-    })
-  }
-  powerOn()
+function resetCpus({ kernel, cpus }: Vm): void {
+  kernel.resetIrqchip()
+  for (const cpu of cpus) kernel.asCpu(cpu, (exports) => exports.cpu_reset())
+}
 
-  const threads = cpus.map((_, i) => host.spawnVcpu(`vcpu${i}`))
-  await startThreads(threads, (vcpu) => ({
-    type: 'start',
-    protocol: MESSAGE_PROTOCOL,
-    vcpu,
-    memory,
-    kernel: engine.kernel,
-    interp: engine.interp,
-    vm,
-    cpu: cpus[vcpu] ?? 0,
-    clockOriginMs: performance.timeOrigin,
-  })).catch((error: unknown) => {
-    for (const thread of threads) thread.terminate()
-    throw error
-  })
-
+function machineParts(
+  { memory, vm, cpus, time, kernel, guest }: Vm,
+  { hub, devices }: Board,
+  options: MachineOptions,
+): Omit<MachineParts, 'host' | 'threads' | 'events' | 'ramBytes' | 'resetAll'> {
   const usesHvc = /\bconsole=hvc0\b/.test(options.append ?? '')
-  const machine = new Machine({
-    host,
+  return {
     memory,
     vm,
     cpus,
-    ramBytes: config.ramBytes,
-    hub,
-    threads,
     time,
-    events,
+    hub,
     console: usesHvc ? devices.hvc0 : (devices.serial[0] ?? devices.hvc0),
     serial: devices.serial,
     channels: devices.channels,
@@ -128,15 +164,8 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
     readGuest: (gpa, lengthBytes) =>
       guest.contains(gpa, lengthBytes) ? guest.read(gpa, lengthBytes) : undefined,
     resizeConsole: devices.resizeHvc0,
-    resetAll: () => {
-      hub.reset()
-      powerOn()
-    },
     pressPowerButton: devices.pressPowerButton,
-  })
-  handle = (event) => machine.handleEvent(event)
-  void machine.ended().then(() => Promise.all(disks.map(({ backend }) => backend.close?.())))
-  return machine
+  }
 }
 
 async function loadImages(options: MachineOptions, host: MachineHost): Promise<LoadedImages> {
@@ -229,26 +258,38 @@ function setOptions(
   if (trace !== undefined) setTrace(buffer, cpus, trace)
 }
 
-function startThreads(
-  threads: readonly VcpuThread[],
-  message: (vcpu: number) => Parameters<VcpuThread['post']>[0],
-): Promise<void[]> {
-  return Promise.all(
-    threads.map(
-      (thread, vcpu) =>
-        new Promise<void>((resolve, reject) => {
-          const fail = (error: Error): void =>
-            reject(new Error(`vCPU ${vcpu} did not start: ${error.message}`, { cause: error }))
-          const timer = setTimeout(() => fail(new Error('no answer within 30 s')), WORKER_START_TIMEOUT_MS)
-          thread.onFailure(fail)
-          thread.onMessage((reply) => {
-            if (reply.type === 'crashed') fail(new Error(reply.message))
-            if (reply.type !== 'ready') return
-            clearTimeout(timer)
-            resolve()
-          })
-          thread.post(message(vcpu))
-        }),
-    ),
-  )
+/** Spawns a worker per vCPU and waits until each is ready; ends them all if one is not. */
+async function startThreads(
+  { memory, vm, cpus }: Vm,
+  { kernel, interp }: EngineModules,
+  host: MachineHost,
+): Promise<readonly VcpuThread[]> {
+  const threads = cpus.map((_, i) => host.spawnVcpu(`vcpu${i}`))
+  const common = { type: 'start', protocol: MESSAGE_PROTOCOL, memory, kernel, interp, vm } as const
+  const clockOriginMs = performance.timeOrigin
+  try {
+    await Promise.all(
+      threads.map((thread, vcpu) => ready(thread, { ...common, vcpu, cpu: cpus[vcpu] ?? 0, clockOriginMs })),
+    )
+  } catch (error) {
+    for (const thread of threads) thread.terminate()
+    throw error
+  }
+  return threads
+}
+
+function ready(thread: VcpuThread, message: ToVcpu): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void =>
+      reject(new Error(`vCPU ${message.vcpu} did not start: ${error.message}`, { cause: error }))
+    const timer = setTimeout(() => fail(new Error('no answer within 30 s')), WORKER_START_TIMEOUT_MS)
+    thread.onFailure(fail)
+    thread.onMessage((reply) => {
+      if (reply.type === 'crashed') fail(new Error(reply.message))
+      if (reply.type !== 'ready') return
+      clearTimeout(timer)
+      resolve()
+    })
+    thread.post(message)
+  })
 }

@@ -26,6 +26,8 @@ export interface PcConfig {
   readonly channels: readonly string[]
   readonly disks: readonly { readonly backend: BlockBackend; readonly serial: string }[]
   readonly testDevices: boolean
+  /** A BIOS runs: give it the port where it tells its progress. */
+  readonly firmwareLog: boolean
 }
 
 export interface PcDevices {
@@ -33,6 +35,8 @@ export interface PcDevices {
   /** virtio console port 0. */
   readonly hvc0: ConsoleStream
   readonly channels: ReadonlyMap<string, ConsoleStream>
+  /** What a BIOS writes to its debug port. */
+  readonly firmwareLog: ConsoleStream | undefined
   readonly resizeHvc0: (columns: number, rows: number) => void
   readonly pressPowerButton: () => void
 }
@@ -95,13 +99,28 @@ export function addPcDevices(
     hub.addDevice(catalog.pcTestdev, { name: 'testdev' })
     hub.addDevice(catalog.pciTestdev, { name: 'pci-testdev' })
   }
+  const firmwareLog = config.firmwareLog ? addFirmwareLog(hub) : undefined
   return {
     serial,
+    firmwareLog,
     hvc0: hvc0.stream,
     channels: new Map(named.map(({ name, stream }) => [name, stream])),
     resizeHvc0: (columns, rows) => hvc0.pipe.resize(columns, rows),
     pressPowerButton: () => (pm as unknown as { pressPowerButton(): void }).pressPowerButton(),
   }
+}
+
+/** SeaBIOS and OVMF write to this port, once a read has told them that somebody listens. */
+const FIRMWARE_DEBUG_PORT = 0x402
+
+function addFirmwareLog(hub: Hub): ConsoleStream {
+  const { pipe, stream } = connectPipe('firmware')
+  hub.addDevice(catalog.debugConsole, {
+    name: 'firmware-log',
+    config: { port: FIRMWARE_DEBUG_PORT },
+    ports: { chardev: pipe },
+  })
+  return stream
 }
 
 /** What chipset devices ask of memory: shadow RAM for firmware, the A20 gate. */

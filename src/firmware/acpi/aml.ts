@@ -55,15 +55,27 @@ export const bytes16 = (value: number): number[] => [value & 0xff, (value >> 8) 
 export const bytes32 = (value: number): number[] => [...bytes16(value & 0xffff), ...bytes16(value >>> 16)]
 
 export const string = (text: string): Aml => [0x0d, ...[...text].map((c) => c.charCodeAt(0)), 0]
-export const scope = (name: string, body: readonly Aml[]): Aml => [NAME_SCOPE, ...packaged([...path(name), ...concat(body)])]
-export const device = (name: string, body: readonly Aml[]): Aml => [...OP_DEVICE, ...packaged([...path(name), ...concat(body)])]
+export const scope = (name: string, body: readonly Aml[]): Aml => [
+  NAME_SCOPE,
+  ...packaged([...path(name), ...concat(body)]),
+]
+export const device = (name: string, body: readonly Aml[]): Aml => [
+  ...OP_DEVICE,
+  ...packaged([...path(name), ...concat(body)]),
+]
 export const name = (id: string, value: Aml): Aml => [OP_NAME, ...path(id), ...value]
 export const method = (id: string, args: number, body: readonly Aml[], serialized = false): Aml => [
   OP_METHOD,
   ...packaged([...path(id), args | (serialized ? 8 : 0), ...concat(body)]),
 ]
-export const packageOf = (items: readonly Aml[]): Aml => [OP_PACKAGE, ...packaged([items.length, ...concat(items)])]
-export const buffer = (bytes: readonly number[]): Aml => [OP_BUFFER, ...packaged([...integer(bytes.length), ...bytes])]
+export const packageOf = (items: readonly Aml[]): Aml => [
+  OP_PACKAGE,
+  ...packaged([items.length, ...concat(items)]),
+]
+export const buffer = (bytes: readonly number[]): Aml => [
+  OP_BUFFER,
+  ...packaged([...integer(bytes.length), ...bytes]),
+]
 export const returns = (value: Aml): Aml => [0xa4, ...value]
 export const reference = (id: string): Aml => path(id)
 export const arg = (i: number): Aml => [0x68 + i]
@@ -71,24 +83,32 @@ export const local = (i: number): Aml => [0x60 + i]
 export const store = (value: Aml, target: Aml): Aml => [0x70, ...value, ...target]
 export const notify = (target: string, value: number): Aml => [0x86, ...path(target), ...integer(value)]
 export const equal = (a: Aml, b: Aml): Aml => [0x93, ...a, ...b]
-export const ifThen = (condition: Aml, body: readonly Aml[]): Aml => [0xa0, ...packaged([...condition, ...concat(body)])]
+export const ifThen = (condition: Aml, body: readonly Aml[]): Aml => [
+  0xa0,
+  ...packaged([...condition, ...concat(body)]),
+]
 export const invoke = (id: string, args: readonly Aml[]): Aml => [...path(id), ...concat(args)]
 export const and = (a: Aml, b: Aml, target: Aml = [0]): Aml => [0x7b, ...a, ...b, ...target]
 
 const REGION_SPACE = { memory: 0, io: 1, pci: 2 } as const
 
-export const operationRegion = (id: string, space: keyof typeof REGION_SPACE, offset: number, bytes: number): Aml => [
-  0x5b,
-  0x80,
-  ...path(id),
-  REGION_SPACE[space],
-  ...integer(offset),
-  ...integer(bytes),
-]
+export const operationRegion = (
+  id: string,
+  space: keyof typeof REGION_SPACE,
+  offset: number,
+  bytes: number,
+): Aml => [0x5b, 0x80, ...path(id), REGION_SPACE[space], ...integer(offset), ...integer(bytes)]
 
 /** Named fields of `bits` each; an undefined name reserves. Access width in bytes 1, 2 or 4. */
-export function field(region: string, accessBytes: 1 | 2 | 4, fields: readonly { readonly id?: string; readonly bits: number }[]): Aml {
-  const list = fields.flatMap(({ id, bits }) => [...(id === undefined ? [0] : path(id)), ...fieldLength(bits)])
+export function field(
+  region: string,
+  accessBytes: 1 | 2 | 4,
+  fields: readonly { readonly id?: string; readonly bits: number }[],
+): Aml {
+  const list = fields.flatMap(({ id, bits }) => [
+    ...(id === undefined ? [0] : path(id)),
+    ...fieldLength(bits),
+  ])
   return [0x5b, 0x81, ...packaged([...path(region), { 1: 1, 2: 2, 4: 3 }[accessBytes], ...list])]
 }
 
@@ -121,7 +141,13 @@ export const io = (start: number, end: number, align: number, length: number): n
 ]
 /** Extended interrupt: level, active high, shared, one GSI. */
 export const interrupt = (gsi: number): number[] => [0x89, ...bytes16(6), 0x09, 1, ...bytes32(gsi)]
-export const memory32Fixed = (start: number, bytes: number): number[] => [0x86, ...bytes16(9), 1, ...bytes32(start), ...bytes32(bytes)]
+export const memory32Fixed = (start: number, bytes: number): number[] => [
+  0x86,
+  ...bytes16(9),
+  1,
+  ...bytes32(start),
+  ...bytes32(bytes),
+]
 
 const WORD_SPACE = 0x88
 const DWORD_SPACE = 0x87

@@ -18,7 +18,12 @@ function interruptRouting(): Aml {
   for (let slot = 0; slot < PCI_SLOTS; slot++) {
     for (let pin = 0; pin < PINS; pin++) {
       entries.push(
-        aml.packageOf([aml.integer(slot * 0x1_0000 + 0xffff), aml.integer(pin), aml.integer(0), aml.integer(pciGsi(slot, pin))]),
+        aml.packageOf([
+          aml.integer(slot * 0x1_0000 + 0xffff),
+          aml.integer(pin),
+          aml.integer(0),
+          aml.integer(pciGsi(slot, pin)),
+        ]),
       )
     }
   }
@@ -90,7 +95,13 @@ export function dsdtBody(config: DsdtConfig): Uint8Array {
     aml.device('PMRS', [
       aml.name('_HID', aml.eisaId('PNP0C02')),
       aml.name('_UID', aml.integer(1)),
-      aml.name('_CRS', aml.resources([aml.io(ACPI_PM_BASE, ACPI_PM_BASE, 1, 0x40), aml.io(ACPI_GPE0_BASE, ACPI_GPE0_BASE, 1, 4)])),
+      aml.name(
+        '_CRS',
+        aml.resources([
+          aml.io(ACPI_PM_BASE, ACPI_PM_BASE, 1, 0x40),
+          aml.io(ACPI_GPE0_BASE, ACPI_GPE0_BASE, 1, 4),
+        ]),
+      ),
     ]),
   ])
   const body = [

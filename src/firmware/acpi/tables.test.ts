@@ -10,7 +10,8 @@ const sum = (bytes: Uint8Array): number => bytes.reduce((total, byte) => (total 
 /** Follows RSDP -> XSDT -> tables as an operating system does. */
 function readTables(image: Uint8Array): Map<string, Uint8Array> {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
-  const at = (gpa: number): Uint8Array => image.subarray(gpa - GPA, gpa - GPA + view.getUint32(gpa - GPA + 4, true))
+  const at = (gpa: number): Uint8Array =>
+    image.subarray(gpa - GPA, gpa - GPA + view.getUint32(gpa - GPA + 4, true))
   const xsdt = at(Number(view.getBigUint64(24, true)))
   const found = new Map<string, Uint8Array>()
   for (let offset = 36; offset < xsdt.length; offset += 8) {
@@ -41,7 +42,13 @@ describe('acpiTables', () => {
 
 describe('smbiosTables', () => {
   test('both entry-point checksums are zero and the structures end with type 127', () => {
-    const bytes = smbiosTables(0xf0000, { ramBytes: 512 << 20, vcpus: 2, product: 'p', machine: 'pc-1.0', uuid: new Uint8Array(16) })
+    const bytes = smbiosTables(0xf0000, {
+      ramBytes: 512 << 20,
+      vcpus: 2,
+      product: 'p',
+      machine: 'pc-1.0',
+      uuid: new Uint8Array(16),
+    })
     expect(sum(bytes.subarray(0, 31))).toBe(0)
     expect(sum(bytes.subarray(16, 31))).toBe(0)
     const length = bytes[0x16]! | (bytes[0x17]! << 8)

@@ -47,7 +47,12 @@ function table(signature: string, revision: number, body: Uint8Array): Uint8Arra
 }
 
 function gas(port: number, bits: number): ByteWriter {
-  return new ByteWriter().u8(1).u8(bits).u8(0).u8(bits === 8 ? 1 : bits === 16 ? 2 : 3).u64(port)
+  return new ByteWriter()
+    .u8(1)
+    .u8(bits)
+    .u8(0)
+    .u8(bits === 8 ? 1 : bits === 16 ? 2 : 3)
+    .u64(port)
 }
 
 const FADT_WBINVD = 1
@@ -99,7 +104,12 @@ function fadt(facsGpa: number, dsdtGpa: number, config: AcpiConfig): Uint8Array 
     .u16(IAPC_LEGACY_DEVICES | (config.keyboard ? IAPC_8042 : 0))
     .u8(0)
     .u32(
-      FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RTC_S4 | FADT_TMR_VAL_EXT | FADT_RESET_REG |
+      FADT_WBINVD |
+        FADT_PROC_C1 |
+        FADT_SLP_BUTTON |
+        FADT_RTC_S4 |
+        FADT_TMR_VAL_EXT |
+        FADT_RESET_REG |
         (config.maxVcpus > 8 ? FADT_PHYSICAL_APIC : 0),
     )
     .bytes(gas(0xcf9, 8).finish())
@@ -131,14 +141,28 @@ function madt(config: AcpiConfig): Uint8Array {
   for (let i = 0; i < config.maxVcpus; i++) {
     const present = i < config.apicIds.length
     const apicId = config.apicIds[i] ?? i
-    if (apicId < 255) body.u8(0).u8(8).u8(i).u8(apicId).u32(present ? 1 : 0)
-    else body.u8(9).u8(16).u16(0).u32(apicId).u32(present ? 1 : 0).u32(i)
+    if (apicId < 255)
+      body
+        .u8(0)
+        .u8(8)
+        .u8(i)
+        .u8(apicId)
+        .u32(present ? 1 : 0)
+    else
+      body
+        .u8(9)
+        .u8(16)
+        .u16(0)
+        .u32(apicId)
+        .u32(present ? 1 : 0)
+        .u32(i)
   }
   body.u8(1).u8(12).u8(0).u8(0).u32(IOAPIC_BASE).u32(0)
   // The PIT's IRQ 0 arrives at pin 2; PCI interrupts and the SCI are level, active high.
   body.u8(2).u8(10).u8(0).u8(0).u32(2).u16(0)
   const levels = new Set<number>([ACPI_SCI_IRQ, ...PIRQ_IRQS])
-  for (const irq of [...levels].sort((a, b) => a - b)) body.u8(2).u8(10).u8(0).u8(irq).u32(irq).u16(POLARITY_HIGH_LEVEL)
+  for (const irq of [...levels].sort((a, b) => a - b))
+    body.u8(2).u8(10).u8(0).u8(irq).u32(irq).u16(POLARITY_HIGH_LEVEL)
   body.u8(4).u8(6).u8(0xff).u16(0).u8(1) // NMI on LINT1 of every processor
   return table('APIC', 3, body.finish())
 }

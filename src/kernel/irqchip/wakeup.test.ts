@@ -129,7 +129,10 @@ describe('exits', () => {
     m.mapPort(0x60, 3 | (2 << 4)) // posted writes
     m.mapPort(0x1f0, 1 | (1 << 4)) // sync
     const cpu = cpuAddress(0)
-    const started = new Worker(EXITER, { eval: true, workerData: { module, memory: m.memory, vm: VM, cpu, rounds } })
+    const started = new Worker(EXITER, {
+      eval: true,
+      workerData: { module, memory: m.memory, vm: VM, cpu, rounds },
+    })
     worker = started
     await message(started)
     const done = message(started)
@@ -143,7 +146,9 @@ describe('exits', () => {
       const tail = Atomics.load(m.i32, at(CPU_POSTED + POSTED_TAIL))
       const idle = !asked && head === tail
       for (; head !== tail; head++) {
-        posted.push(m.u32(cpu + CPU_POSTED_ENTRIES + (head % CPU_POSTED_COUNT) * POSTED_ENTRY_SIZE + POSTED_DATA))
+        posted.push(
+          m.u32(cpu + CPU_POSTED_ENTRIES + (head % CPU_POSTED_COUNT) * POSTED_ENTRY_SIZE + POSTED_DATA),
+        )
         Atomics.store(m.i32, at(CPU_POSTED + POSTED_HEAD), head + 1)
       }
       Atomics.notify(m.i32, at(CPU_POSTED + POSTED_HEAD))

@@ -84,7 +84,7 @@ function hexBytes(bytes: Uint8Array): string {
  * data pointers (AMD keeps them only for exceptions), MXCSR_MASK.
  */
 function vendorFields(row: Row, width: number): readonly (readonly [number, number])[] {
-  if (row.mnemonic.startsWith('fxsave')) return [[6, 23], [28, 31]] // prettier-ignore
+  if (/^f?xsave/.test(row.mnemonic)) return [[6, 23], [28, 31]] // prettier-ignore
   if (row.mnemonic === 'fnstenv' || row.mnemonic === 'fnsave') return width === 16 ? [[6, 13]] : [[12, 27]]
   return []
 }

@@ -26,10 +26,19 @@ export interface Case {
 
 const MEMORY_BYTES: Readonly<Record<string, number>> = { m80: 10, m128: 16, xmm_m128: 16, m: 16 }
 /** Rows whose memory image is larger than their operand column says. */
-const IMAGE_BYTES: Readonly<Record<string, number>> = { fnstenv_m: 28, fldenv_m: 28, fnsave_m: 108, frstor_m: 108, fxsave_m: 512, fxsave64_m: 512, fxrstor_m: 512, fxrstor64_m: 512 } // prettier-ignore
+const FXSAVE_BYTES = 512
+/** Legacy region and header: the components asked for are x87 and SSE. */
+const XSAVE_BYTES = 576
+
+function imageBytes({ mnemonic }: Row): number | undefined {
+  if (/^fx(save|rstor)/.test(mnemonic)) return FXSAVE_BYTES
+  if (/^x(save|rstor)/.test(mnemonic)) return XSAVE_BYTES
+  if (mnemonic === 'fnstenv' || mnemonic === 'fldenv') return 28
+  return mnemonic === 'fnsave' || mnemonic === 'frstor' ? 108 : undefined
+}
 
 function memoryBytes(row: Row, width: number): number {
-  const image = IMAGE_BYTES[row.id]
+  const image = imageBytes(row)
   if (image) return image
   for (const operand of row.operands) {
     const place = placeOf(operand)
@@ -69,7 +78,8 @@ function chooseTarget(random: Random, row: Row, bytes: number, bits: CodeSize): 
 /** Where an image or a long operand still fits in a window. */
 function chooseImage(random: Random, bytes: number): bigint {
   const room = at.WINDOW_A_BYTES - bytes
-  return BigInt(at.WINDOW_A + (room > 0 ? random.below(room + 1) & ~(bytes === 512 ? 15 : 0) : 0))
+  const alignment = bytes === FXSAVE_BYTES ? 16 : bytes === XSAVE_BYTES ? 64 : 1
+  return BigInt(at.WINDOW_A + Math.floor(random.below(room + 1) / alignment) * alignment)
 }
 
 export class CaseBuilder {
@@ -260,10 +270,22 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
   else if (name === 'ldmxcsr')
     c.poke(target, BigInt(random.bits() & (random.chance(0.8) ? 0xffff : 0x1_ffff)), 4)
   else if (name === 'xlatb' || name === 'xlat') c.setGpr(3, offsetIn(shape, DS, inWindow() - 64n) | junk())
+  if (/^x(save|rstor)/.test(name)) prepareXsave(c, set, target)
   // reserved bits of MXCSR: a few set, to see the fault
   if (name.startsWith('fxrstor'))
     c.poke(target + 24n, BigInt(random.bits() & (random.chance(0.9) ? 0xffff : 0x1_ffff)), 4)
   if (/^pcmp[ei]str/.test(name)) similarStrings(c, made, memory, target)
+}
+
+/** Mask and header of an XSAVE image: components x87 and SSE only, mostly well-formed. */
+function prepareXsave(c: CaseBuilder, set: (register: number, value: bigint) => void, target: bigint): void {
+  const { random } = c
+  set(0, BigInt(random.below(4)))
+  set(2, 0n)
+  const header = target + BigInt(FXSAVE_BYTES)
+  for (let i = 0n; i < 64n; i += 8n) c.poke(header + i, 0n, 8)
+  c.poke(header, BigInt(random.below(4)), 8)
+  if (random.chance(0.1)) c.poke(header + 8n * BigInt(random.below(4)), random.u64(), 8)
 }
 
 /** String comparison finds nothing in random bytes: a small alphabet, ends, and equal parts. */

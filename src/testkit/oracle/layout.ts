@@ -4,24 +4,24 @@ export const STATE_RIP = 128
 export const STATE_RFLAGS = 136
 export const STATE_FX = 144 // FXSAVE64 image
 export const STATE_WINDOW = 656
-export const STATE_BYTES = 1424
+export const STATE_BYTES = 1680
 
-export const REQUEST_CODE = 1424 // 16 bytes
-export const REQUEST_OFFSET = 1440 // u32
-export const REQUEST_MODE = 1444 // u32, a Mode of modes.ts
-export const REQUEST_BYTES = 1448
+export const REQUEST_CODE = 1680 // 16 bytes
+export const REQUEST_OFFSET = 1696 // u32
+export const REQUEST_MODE = 1700 // u32, a Mode of modes.ts
+export const REQUEST_BYTES = 1704
 
-export const RESULT_VECTOR = 1424
-export const RESULT_ERROR = 1428
-export const RESULT_ADDRESS = 1432
-export const RESULT_BYTES = 1440
+export const RESULT_VECTOR = 1680
+export const RESULT_ERROR = 1684
+export const RESULT_ADDRESS = 1688
+export const RESULT_BYTES = 1696
 
 export const CODE_GVA = 0x1000_0000
 export const DATA_GVA = 0x2000_0000
 export const DATA_BYTES = 0x2000
 export const READ_ONLY_GVA = 0x3000_0000
 export const WINDOW_A = DATA_GVA + 0x0f00
-export const WINDOW_A_BYTES = 512
+export const WINDOW_A_BYTES = 768
 export const WINDOW_B = DATA_GVA + 0x1f00
 export const WINDOW_B_BYTES = 256
 export const WINDOW_BYTES = WINDOW_A_BYTES + WINDOW_B_BYTES

@@ -31,8 +31,8 @@
 #define CODE 0x10000000ul
 #define DATA 0x20000000ul
 #define READ_ONLY 0x30000000ul
-#define WINDOW_A (DATA + 0x0f00) /* 512 bytes around the middle page boundary */
-#define WINDOW_A_BYTES 512
+#define WINDOW_A (DATA + 0x0f00) /* 768 bytes around the middle page boundary */
+#define WINDOW_A_BYTES 768
 #define WINDOW_B (DATA + 0x1f00) /* the last 256 bytes before the hole */
 #define WINDOW_B_BYTES 256
 #define WINDOW_BYTES (WINDOW_A_BYTES + WINDOW_B_BYTES)

@@ -10,7 +10,6 @@ const EXCLUDED: Readonly<Record<string, readonly string[]>> = {
   'changes state that the oracle needs': ['wrfsbase', 'wrgsbase', 'rdfsbase', 'rdgsbase', 'swapgs'],
   waits: ['hlt', 'mwait', 'monitor', 'pause'],
   'belongs to a hypervisor': ['vmcall', 'vmmcall', 'rsm', 'vmlaunch', 'vmresume', 'vmrun'],
-  'XCR0 of the host is not ours to choose': [
     'xsave',
     'xsave64',
     'xsaveopt',
