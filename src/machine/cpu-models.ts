@@ -30,7 +30,7 @@ const ECX7 = { umip: 2, rdpid: 22 }
 const EDX7 = { fsrm: 4, spec_ctrl: 26, arch_capabilities: 29 }
 const ECX81 = { lahf64: 0, abm: 5, prefetchw: 8 }
 const EDX81 = { syscall: 11, nx: 20, page1gb: 26, rdtscp: 27, lm: 29 }
-const EAXD1 = { xsaveopt: 0, xsavec: 1, xgetbv1: 2 }
+const EAXD1 = { xsaveopt: 0, xgetbv1: 2 }
 
 /** In the order of the feature words of abi/features.ts. */
 const WORDS = [EDX1, ECX1, EBX7, ECX7, EDX7, ECX81, EDX81, EAXD1] as const
@@ -72,8 +72,7 @@ const MODELS: Readonly<Record<string, CpuModel>> = {
     brand: 'webkvm max virtual CPU',
     features: [
       ...V2,
-      'smap', 'movbe', 'bmi1', 'bmi2', 'abm', 'adx', 'sha', 'rdpid', 'clflushopt', 'clwb', 'xsave', 'xsaveopt', 'xsavec',
-      'xgetbv1',
+      'smap', 'movbe', 'bmi1', 'bmi2', 'abm', 'adx', 'sha', 'rdpid', 'clflushopt', 'clwb', 'xsave', 'xsaveopt', 'xgetbv1',
     ],
   },
 }
