@@ -8,8 +8,8 @@ const image =
   (e) => {
     if (name.startsWith('fpu_fx')) gateX87(e, false)
     const gva = e.linear(16, write)
-    // the end of the legacy region, for the segment limit
-    e.linear(16, write, 496)
+    // the last 16 bytes, for the segment limit: XSAVE images have a header of 64 bytes behind the legacy region
+    e.linear(16, write, name.startsWith('fpu_fx') ? 496 : 560)
     e.call(name, [gva, e.seg(), i32(e, wide)])
   }
 

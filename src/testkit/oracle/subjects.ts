@@ -10,13 +10,6 @@ const EXCLUDED: Readonly<Record<string, readonly string[]>> = {
   'changes state that the oracle needs': ['wrfsbase', 'wrgsbase', 'rdfsbase', 'rdgsbase', 'swapgs'],
   waits: ['hlt', 'mwait', 'monitor', 'pause'],
   'belongs to a hypervisor': ['vmcall', 'vmmcall', 'rsm', 'vmlaunch', 'vmresume', 'vmrun'],
-    'xsave',
-    'xsave64',
-    'xsaveopt',
-    'xsaveopt64',
-    'xrstor',
-    'xrstor64',
-  ],
   "precision is the implementation's own": ['rcpps', 'rcpss', 'rsqrtps', 'rsqrtss'],
 }
 /** Vendors disagree: AMD has #UD where Intel has a NOP. */
