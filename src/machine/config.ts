@@ -23,6 +23,11 @@ export interface DiskOptions {
    * 'write' changes the source (default for paths under Node).
    */
   readonly mode?: 'overlay' | 'write'
+  /**
+   * In a page: keep the guest's writes in the browser's IndexedDB under this name; a later machine that opens the disk
+   * with the same name finds them. The source stays untouched.
+   */
+  readonly keepAs?: string
   /** Serial number the guest sees; default disk0, disk1, … */
   readonly serial?: string
 }

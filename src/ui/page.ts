@@ -2,6 +2,7 @@
 import { createBrowserHost } from '#host/browser/browser-host.ts'
 import { missingFeatures } from '#host/browser/features.ts'
 import { registerIsolationWorker } from '#host/browser/isolation.ts'
+import { forgetDiskChanges } from '#host/browser/persistent-disk.ts'
 import type { LoadProgress, MachineOptions } from '#machine/config.ts'
 import { createMachine } from '#machine/create.ts'
 import type { Machine } from '#machine/machine.ts'
@@ -129,6 +130,16 @@ const picked = (id: string): File | undefined => input(id).files?.[0]
 const typed = (id: string): string | undefined =>
   input(id).value.trim() === '' ? undefined : input(id).value.trim()
 
+/** The name under which changes to a disk are kept: the same file or address finds them again. */
+const diskName = (disk: File | string): string =>
+  typeof disk === 'string' ? new URL(disk, document.baseURI).href : `${disk.name}-${disk.size}`
+
+async function forgetChanges(): Promise<void> {
+  const disk = picked('own-disk') ?? typed('own-disk-url')
+  if (disk === undefined) return showError('Choose the disk whose changes are to be forgotten.')
+  await forgetDiskChanges(diskName(disk))
+}
+
 function ownOptions(): MachineOptions {
   const kernel = picked('own-kernel') ?? typed('own-kernel-url')
   const disk = picked('own-disk') ?? typed('own-disk-url')
@@ -137,7 +148,9 @@ function ownOptions(): MachineOptions {
     ...sizeOptions(),
     ...(kernel === undefined ? {} : { kernel }),
     ...(initrd === undefined ? {} : { initrd }),
-    ...(disk === undefined ? {} : { disks: [{ source: disk }] }),
+    ...(disk === undefined
+      ? {}
+      : { disks: [{ source: disk, ...(input('own-keep').checked ? { keepAs: diskName(disk) } : {}) }] }),
     append: input('own-append').value,
   }
 }
@@ -161,6 +174,7 @@ function wireEvents(): void {
     if (entry !== undefined) void boot({ ...entry.options, ...sizeOptions() })
   })
   ui.ownStart.addEventListener('click', () => void boot(ownOptions()))
+  button('own-forget').addEventListener('click', () => void forgetChanges().catch(showError))
   ui.pause.addEventListener('click', () => void machine?.pause().then(updateButtons))
   ui.resume.addEventListener('click', () => machine?.resume())
   ui.reset.addEventListener('click', () => void machine?.reset().catch(showError))

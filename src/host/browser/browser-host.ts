@@ -9,6 +9,7 @@ import { readBlob } from '../common/blobs.ts'
 import { BlobDisk, BytesDisk, OverlayDisk, isBlockBackend } from '../common/disks.ts'
 import { HttpRangeDisk, fetchImage } from '../common/http.ts'
 import { missingFeatures } from './features.ts'
+import { PersistentDisk } from './persistent-disk.ts'
 
 export interface BrowserHostOptions {
   /** URL of the folder with kernel.wasm, interp.wasm and isa.bin. Default: wasm/ beside the page's base. */
@@ -90,13 +91,16 @@ async function readImage(
 async function openDisk(disk: DiskOptions, name: string): Promise<BlockBackend> {
   const { source } = disk
   if (isBlockBackend(source)) return source
-  if (source instanceof Uint8Array)
-    return disk.mode === 'write' ? new BytesDisk(source) : new OverlayDisk(new BytesDisk(source, true))
-  const base =
-    source instanceof Blob
-      ? new BlobDisk(source)
-      : await HttpRangeDisk.open(new URL(String(source), document.baseURI).href, name)
-  return disk.readonly === true ? base : new OverlayDisk(base)
+  if (source instanceof Uint8Array && disk.mode === 'write') return new BytesDisk(source)
+  const base = await openBase(source, name)
+  if (disk.readonly === true) return base
+  return disk.keepAs === undefined ? new OverlayDisk(base) : PersistentDisk.open(base, disk.keepAs)
+}
+
+async function openBase(source: ImageSource, name: string): Promise<BlockBackend> {
+  if (source instanceof Uint8Array) return new BytesDisk(source, true)
+  if (source instanceof Blob) return new BlobDisk(source)
+  return HttpRangeDisk.open(new URL(String(source), document.baseURI).href, name)
 }
 
 class BrowserVcpuThread implements VcpuThread {

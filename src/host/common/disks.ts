@@ -81,14 +81,14 @@ export class OverlayDisk implements BlockBackend {
 
   async read(offset: number, target: Uint8Array): Promise<void> {
     if (!this.#covers(offset, target.length)) await this.#base.read(offset, target)
-    for (const { index, from, to } of blocks(offset, target.length)) {
+    for (const { index, from, to } of pieces(offset, target.length, OVERLAY_BLOCK)) {
       const block = this.#blocks.get(index)
       if (block !== undefined) target.set(block.subarray(from, to), index * OVERLAY_BLOCK + from - offset)
     }
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
-    for (const { index, from, to } of blocks(offset, bytes.length)) {
+    for (const { index, from, to } of pieces(offset, bytes.length, OVERLAY_BLOCK)) {
       const block = await this.#own(index, to - from === OVERLAY_BLOCK)
       const at = index * OVERLAY_BLOCK + from - offset
       block.set(bytes.subarray(at, at + to - from), from)
@@ -102,7 +102,7 @@ export class OverlayDisk implements BlockBackend {
   }
 
   async writeZeroes(offset: number, lengthBytes: number): Promise<void> {
-    for (const { index, from, to } of blocks(offset, lengthBytes)) {
+    for (const { index, from, to } of pieces(offset, lengthBytes, OVERLAY_BLOCK)) {
       const block = await this.#own(index, to - from === OVERLAY_BLOCK)
       block.fill(0, from, to)
     }
@@ -118,7 +118,8 @@ export class OverlayDisk implements BlockBackend {
   }
 
   #covers(offset: number, lengthBytes: number): boolean {
-    for (const { index } of blocks(offset, lengthBytes)) if (!this.#blocks.has(index)) return false
+    for (const { index } of pieces(offset, lengthBytes, OVERLAY_BLOCK))
+      if (!this.#blocks.has(index)) return false
     return true
   }
 
@@ -140,15 +141,17 @@ export class OverlayDisk implements BlockBackend {
   }
 }
 
-function* blocks(
+/** Cuts a range at multiples of blockBytes: the block's number, and the part of it in the range. */
+export function* pieces(
   offset: number,
   lengthBytes: number,
+  blockBytes: number,
 ): Generator<{ index: number; from: number; to: number }> {
   const end = offset + lengthBytes
   for (let at = offset; at < end;) {
-    const index = Math.floor(at / OVERLAY_BLOCK)
-    const next = Math.min(end, (index + 1) * OVERLAY_BLOCK)
-    yield { index, from: at - index * OVERLAY_BLOCK, to: next - index * OVERLAY_BLOCK }
+    const index = Math.floor(at / blockBytes)
+    const next = Math.min(end, (index + 1) * blockBytes)
+    yield { index, from: at - index * blockBytes, to: next - index * blockBytes }
     at = next
   }
 }

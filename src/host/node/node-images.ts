@@ -33,6 +33,9 @@ export async function readNodeImage(
 
 export async function openNodeDisk(disk: DiskOptions, name: string): Promise<BlockBackend> {
   const { source } = disk
+  if (disk.keepAs !== undefined) {
+    throw new ImageError(`${name}: keepAs is for pages; under Node give a file and mode 'write'`)
+  }
   if (isBlockBackend(source)) return source
   if (source instanceof Uint8Array) return new OverlayDisk(new BytesDisk(source))
   if (source instanceof Blob) return new OverlayDisk(new BytesDisk(await readBlob(source, name)))
