@@ -136,6 +136,56 @@ describe('code that is written', () => {
   })
 })
 
+describe('events between instructions', () => {
+  /** A gate in the IDT at gpa 0x12000, to the handler at 0x10080 that lists the return addresses from 0x9008 on. */
+  function gate(test: TestVm, vector: number): void {
+    const at = test.host(0x1_2000) + vector * 16
+    test.view.setBigUint64(at, 0x0001_8e00_0008_0080n, true)
+    test.view.setBigUint64(at + 8, 0n, true)
+  }
+  /** push rax; mov rax,[rsp+8]; mov ecx,[0x9000]; mov [0x9008+rcx*8],rax; add ecx,1; mov [0x9000],ecx; pop rax; iretq */
+  const HANDLER = '50 488b442408 8b0c2500900000 488904cd08900000 83c101 890c2500900000 58 48cf'
+  /** GDTR, an empty IDTR, IDTR, then the GDT with a 64-bit code segment 8. */
+  const TABLES = '1f000001010000000000 00000000000000000000 ff0f0020010000000000'
+  const GDT = '0000000000000000 ffff0000009baf00 ffff00000093cf00'
+  /** lgdt; lidt; far return to selector 8 */
+  const PROLOGUE = '0f011425c0000100 0f011c25d4000100 b808000000 50 488d0503000000 50 48cb'
+  async function withHandler(code: string, vectors: readonly number[]): Promise<TestVm> {
+    const test = await long(PROLOGUE + code)
+    test.write(0x1_0080, hex(HANDLER))
+    test.write(0x1_00c0, hex(TABLES))
+    test.write(0x1_0100, hex(GDT))
+    for (const vector of vectors) gate(test, vector)
+    return test
+  }
+  const returns = (test: TestVm): bigint[] =>
+    Array.from({ length: test.view.getUint32(test.host(0x9000), true) }, (_, i) =>
+      test.view.getBigUint64(test.host(0x9008 + i * 8), true),
+    )
+
+  it('TF traps after every instruction until POPF has cleared it', async () => {
+    // pushfq; or qword [rsp],0x100; popfq; nop; nop; pushfq; and qword [rsp],~0x100; popfq; nop; lidt empty; ud2
+    const code = '9c 48810c2400010000 9d 90 90 9c 48812424fffeffff 9d 90 0f011c25ca000100 0f0b'
+    const test = await withHandler(code, [1])
+    expect(run(test)).toBe(EXITREASON_SHUTDOWN)
+    expect(returns(test)).toEqual([0x1_002bn, 0x1_002cn, 0x1_002dn, 0x1_0035n, 0x1_0036n])
+  })
+
+  it('STI lets one instruction pass before a pending interrupt, and HLT ends when the timer fires', async () => {
+    // x2APIC on (MSR 1b), enabled (80f), self IPI 0x40 (83f); nop; sti; nop; nop; cli; TPR 0, divide by 1 (83e), timer
+    // vector 0x40 one-shot (832), count 200000 (838); sti; hlt; lidt empty; ud2
+    const wrmsr = (msr: string, value: string): string => `b9${msr} b8${value} 0f30`
+    const code = `b91b000000 b8000de0fe 31d2 0f30 ${wrmsr('0f080000', 'ff010000')} ${wrmsr('3f080000', '40000000')}
+      90 fb 90 90 fa b90b080000 31c0 0f30 ${wrmsr('3e080000', '0b000000')} ${wrmsr('32080000', '40000000')}
+      ${wrmsr('38080000', '400d0300')} fb f4 0f011c25ca000100 0f0b`
+    const test = await withHandler(code, [0x40])
+    // The handler has no EOI: the second interrupt needs the first one's priority class gone.
+    test.write(0x1_0080, hex(HANDLER.replace('58 48cf', '52 b90b080000 31c0 31d2 0f30 5a 58 48cf')))
+    expect(run(test)).toBe(EXITREASON_SHUTDOWN)
+    expect(returns(test)).toEqual([0x1_0049n, 0x1_007an])
+  })
+})
+
 describe('two vCPUs', () => {
   it('lose no locked increment', async () => {
     const test = await createTestVm(0x20_0000, 2)

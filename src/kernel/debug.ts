@@ -60,10 +60,8 @@ export function update_single(): void {
   } else {
     // RF means nothing without breakpoints; dropped here because only debug_after() would clear it.
     if (flags & EFLAGS_RF) store<u32>(cpu, flags & ~EFLAGS_RF, CPU_EFLAGS)
-    if (load<u32>(cpu, CPU_SINGLE)) {
-      store<u32>(cpu, 0, CPU_SINGLE)
-      store<u32>(cpu, 0, CPU_TF_ARMED)
-    }
+    // An armed trap stays: TF counts as it was when the instruction began, also for the POPF that clears it.
+    store<u32>(cpu, 0, CPU_SINGLE)
   }
 }
 

@@ -33,7 +33,7 @@ import {
   TLB_BANK_MISS,
 } from '../abi/layout.ts'
 import { ACC_WRITE, EFLAGS_DF } from './arch.ts'
-import { code_write } from './code-cache.ts'
+import { code_store } from './code-cache.ts'
 import { within_limit } from './descriptor.ts'
 import { io_watch } from './debug.ts'
 import { io_allowed, io_ins_block, io_outs_block } from './io.ts'
@@ -198,7 +198,7 @@ function copy_run(fromGva: u64, toGva: u64, count: u32): bool {
   // A destination a little above the source repeats the pattern in between: element by element, not as a move.
   if (to > from && to < from + size) repeat_pattern(from, to, size)
   else memory.copy(to, from, size)
-  if (code) code_write(gfn)
+  if (code) code_store(gfn, <u32>to & 0xfff, (<u32>(to + size) - 1) & 0xfff)
   return true
 }
 
@@ -252,7 +252,7 @@ function fill_run(gva: u64, value: u64, count: u32): bool {
       else store<u32>(to + i, <u32>value)
     }
   }
-  if (code) code_write(gfn)
+  if (code) code_store(gfn, <u32>to & 0xfff, (<u32>(to + size) - 1) & 0xfff)
   return true
 }
 
