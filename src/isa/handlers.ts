@@ -35,7 +35,6 @@ export const HANDLER_GP = 5
 export const HANDLER_FIRST = 16
 
 export type Form = 'R' | 'M' | 'X' | 'L'
-export const FORMS: readonly Form[] = ['R', 'M', 'X', 'L']
 
 export interface Handler {
   readonly id: number
