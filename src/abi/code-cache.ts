@@ -53,4 +53,5 @@ export const BLOCK_CROSS_NEXT = 4 // u32 see PAGE_CROSSERS
 export const BLOCK_OFF = 8 // u16 page offset of its first instruction
 export const BLOCK_MODE = 10 // u16 CPU_MODE it was decoded for
 export const BLOCK_COUNT = 12 // u32 records
+export const BLOCK_END = 16 // u32 page offset behind its last instruction
 export const BLOCK_SIZE = 32

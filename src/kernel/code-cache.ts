@@ -12,6 +12,7 @@
 import {
   BLOCK_COUNT,
   BLOCK_CROSS_NEXT,
+  BLOCK_END,
   BLOCK_MODE,
   BLOCK_NEXT,
   BLOCK_OFF,
@@ -66,6 +67,8 @@ const HANDLER_GOTO: u16 = 1
 const HANDLER_SYNC: u16 = 2
 const HANDLER_CROSS: u16 = 3
 
+/** How far behind its first byte an instruction of a block can start. */
+const BLOCK_REACH: u32 = 64 * 15
 /** Longest block: bounds what a write to its page can throw away, and how far decoding runs ahead of execution. */
 const BLOCK_MAX: u32 = 64
 /** Blocks of a page that was dropped often: most of what is decoded there is never run. */
@@ -281,7 +284,10 @@ function jump_slot(cache: usize, key: u64): usize {
   return cache + CACHE_JUMP + (<usize>((key >> 4) ^ (key >> 16)) & mask)
 }
 
-/** First record of the block at a guest-physical address, 0 if it is not decoded. */
+/**
+ * The record of the instruction at a guest-physical address, 0 if it is not decoded. A block can be entered anywhere: a
+ * jump into the middle of one, most jumps back, costs a search once and no second copy of its tail.
+ */
 export function code_find(gpa: u64, mode: u32): usize {
   const cache = cache_of(cpu)
   const key = (gpa << 8) | mode
@@ -293,16 +299,35 @@ export function code_find(gpa: u64, mode: u32): usize {
   const page = page_find(cache, <u32>(gpa >> 12))
   if (page == 0) return 0
   const off = <u32>gpa & 0xfff
-  let block: usize = load<u32>(page + PAGE_HEADS + ((off >> CHUNK_SHIFT) << 2))
-  while (block != 0) {
-    const rec = block + BLOCK_SIZE
-    if (
-      load<u16>(block, BLOCK_OFF) == off && load<u16>(block, BLOCK_MODE) == mode && load<u16>(rec, REC_OP) != HANDLER_STALE
-    ) {
-      remember(key, rec)
-      return rec
+  const first = off > BLOCK_REACH ? off - BLOCK_REACH : 0
+  // Nearest chunk first: in it are the blocks that start here.
+  for (let chunk = <i32>(off >> CHUNK_SHIFT); chunk >= <i32>(first >> CHUNK_SHIFT); chunk--) {
+    let block: usize = load<u32>(page + PAGE_HEADS + (<usize>chunk << 2))
+    while (block != 0) {
+      if (load<u16>(block, BLOCK_MODE) == mode && load<u16>(block, BLOCK_OFF) <= off && load<u32>(block, BLOCK_END) > off) {
+        const rec = record_at(block, off)
+        if (rec != 0) {
+          remember(key, rec)
+          return rec
+        }
+      }
+      block = load<u32>(block, BLOCK_NEXT)
     }
-    block = load<u32>(block, BLOCK_NEXT)
+  }
+  return 0
+}
+
+/** The live record of a block at a page offset; a guard stands for the instruction behind it. */
+function record_at(block: usize, off: u32): usize {
+  let rec = block + BLOCK_SIZE
+  for (let left = load<u32>(block, BLOCK_COUNT); left > 0; left--) {
+    const at = load<u16>(rec, REC_OFF)
+    if (at > off) return 0
+    if (at == off) {
+      const op = load<u16>(rec, REC_OP)
+      return op == HANDLER_STALE || op == HANDLER_GOTO || op == HANDLER_SYNC ? 0 : rec
+    }
+    rec += REC_SIZE
   }
   return 0
 }
@@ -330,11 +355,12 @@ export function code_sync(rec: usize, off: u32): void {
 }
 
 /** Enters a finished block; `end` is the address behind its last record. */
-function publish(page: usize, block: usize, end: usize, off: u32, mode: u32, key: u64): void {
+function publish(page: usize, block: usize, end: usize, off: u32, last: u32, mode: u32, key: u64): void {
   const cache = cache_of(cpu)
   store<u32>(block, 0, BLOCK_CROSS_NEXT)
   store<u16>(block, <u16>off, BLOCK_OFF)
   store<u16>(block, <u16>mode, BLOCK_MODE)
+  store<u32>(block, last + 1, BLOCK_END)
   store<u32>(block, <u32>(end - block - BLOCK_SIZE) / REC_SIZE, BLOCK_COUNT)
   store<u32>(cache, <u32>end, CACHE_NEXT)
   store<u32>(cache, load<u32>(cache, CACHE_BLOCKS) + 1, CACHE_BLOCKS)
@@ -388,7 +414,7 @@ export function code_decode(gpa: u64, host: usize, mode: u32): usize {
     }
   }
   code_special(rec, behind, at, at)
-  publish(page, block, rec + REC_SIZE, off, mode, (gpa << 8) | mode)
+  publish(page, block, rec + REC_SIZE, off, at - 1, mode, (gpa << 8) | mode)
   settle_chunks(page, reach, before | chunk_mask(off, at - 1))
   return block + BLOCK_SIZE
 }
@@ -430,7 +456,7 @@ export function code_decode_cross(gpa: u64, next: u64, bytes: usize, count: u32,
   const length = decode_one(bytes, count, mode, off, rec + REC_SIZE)
   const end = load<u8>(rec + REC_SIZE, REC_FLAGS) & RECF_END
   code_special(rec + 2 * REC_SIZE, end ? HANDLER_SYNC : HANDLER_GOTO, off + length, off + length)
-  publish(page, block, rec + 3 * REC_SIZE, off, mode, (gpa << 8) | mode)
+  publish(page, block, rec + 3 * REC_SIZE, off, 4095, mode, (gpa << 8) | mode)
   store<u32>(block, load<u32>(second, PAGE_CROSSERS), BLOCK_CROSS_NEXT)
   store<u32>(second, <u32>block, PAGE_CROSSERS)
   return rec
