@@ -24,6 +24,8 @@ export function createTerminal(parent: HTMLElement): TerminalView {
     cursorBlink: false,
     fontFamily: 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace',
     fontSize: 14,
+    // At 1.0 the underscore of some fonts falls out of its row.
+    lineHeight: 1.15,
     theme: { background: '#000000', foreground: '#d7e0ea', cursor: '#5cf2a5' },
   })
   const fit = new FitAddon()
