@@ -201,6 +201,7 @@ export const CPU_TRACE_RING = 0x6100 // ring of the last block heads: u32 next, 
 export const CPU_TRACE_RING_COUNT = 255
 export const CPU_TLB_FILLED = 0x7100 // 3 banks x {local, global, large} x 128-byte bitmaps of filled TLB entries, up to 0x7580
 export const CPU_RNG = 0x7580 // 0x80 bytes: 32-byte key that the machine fills from the host's random source, then generator state
+export const CPU_HALTED_AT = 0x7600 // f64 guest ns at which the vCPU went to sleep, 0 = awake; CPU_HALT_NS grows when it wakes
 
 // --- mode bits -------------------------------------------------------------------------------------------------
 

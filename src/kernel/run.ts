@@ -21,6 +21,7 @@ import {
   CPU_EFLAGS,
   CPU_EXITREASON,
   CPU_FAULT,
+  CPU_HALTED_AT,
   CPU_HALT_NS,
   CPU_INHIBIT,
   CPU_INSNS,
@@ -265,10 +266,12 @@ function sleep(): void {
   const pending = atomic.load<u32>(cpu + CPU_REQ)
   if (left > 0 && (pending & ~(<u32>REQ_NMI)) == 0) {
     leave_guest()
+    store<f64>(cpu, start, CPU_HALTED_AT)
     wait32(cpu + CPU_REQ, pending, left < 1e15 ? left : Infinity)
     reenter_guest()
   }
   const now = clock_ns()
+  store<f64>(cpu, 0, CPU_HALTED_AT)
   store<f64>(cpu, load<f64>(cpu, CPU_HALT_NS) + (now - start), CPU_HALT_NS)
   if (now >= load<f64>(cpu, CPU_DEADLINE)) timers_run(now)
 }

@@ -188,7 +188,7 @@ export class Machine {
   }
 
   stats(): MachineStats {
-    const { memory, cpus, ramBytes, host, time } = this.#parts
+    const { memory, cpus, ramBytes, host, time, hub } = this.#parts
     return readStats({
       buffer: memory.buffer,
       cpus,
@@ -196,6 +196,7 @@ export class Machine {
       ramBytes,
       atNs: host.clock.nowNs(),
       elapsedNs: time.elapsedNs(),
+      guestNs: hub.clock.nowNs(),
     })
   }
 

@@ -1,5 +1,12 @@
 /** Counters of a machine, read from shared memory at any time. */
-import { CPU_EXIT_COUNTS, CPU_HALT_NS, CPU_INSNS, CPU_RUNSTATE, RUN_RUNNING } from '#abi/layout.ts'
+import {
+  CPU_EXIT_COUNTS,
+  CPU_HALTED_AT,
+  CPU_HALT_NS,
+  CPU_INSNS,
+  CPU_RUNSTATE,
+  RUN_RUNNING,
+} from '#abi/layout.ts'
 import * as exits from '#abi/exits.ts'
 
 export interface MachineStats {
@@ -41,8 +48,16 @@ export interface StatsSource {
   readonly state: string
   readonly ramBytes: number
   readonly atNs: number
+  /** Guest time, by which vCPUs note when they go to sleep. */
+  readonly guestNs: number
   /** Host ns since the machine was created, without pauses. */
   readonly elapsedNs: number
+}
+
+/** Time that a vCPU has slept, with the sleep it is in. */
+function haltedNs(view: DataView, cpu: number, guestNs: number): number {
+  const since = view.getFloat64(cpu + CPU_HALTED_AT, true)
+  return view.getFloat64(cpu + CPU_HALT_NS, true) + (since === 0 ? 0 : Math.max(0, guestNs - since))
 }
 
 export function readStats(source: StatsSource): MachineStats {
@@ -55,7 +70,7 @@ export function readStats(source: StatsSource): MachineStats {
     instructions += Number(view.getBigUint64(cpu + CPU_INSNS, true))
     if (view.getUint32(cpu + CPU_RUNSTATE, true) <= RUN_RUNNING + 1) {
       online++
-      busyNs += Math.max(0, source.elapsedNs - view.getFloat64(cpu + CPU_HALT_NS, true))
+      busyNs += Math.max(0, source.elapsedNs - haltedNs(view, cpu, source.guestNs))
     }
     for (const [kind, index] of Object.entries(KINDS)) {
       exitsByKind[kind] = (exitsByKind[kind] ?? 0) + view.getUint32(cpu + CPU_EXIT_COUNTS + index * 4, true)

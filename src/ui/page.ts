@@ -168,7 +168,14 @@ function placeDropped(file: File): void {
   ui.details.open = true
 }
 
+/** What the chosen entry asks for stands where a user may ask for something else. */
+function showEntryMemory(): void {
+  const bytes = entries[ui.entries.selectedIndex]?.options.memory
+  ui.memory.placeholder = typeof bytes === 'number' ? `${bytes / 1048576}M` : '512M'
+}
+
 function wireEvents(): void {
+  ui.entries.addEventListener('change', showEntryMemory)
   ui.start.addEventListener('click', () => {
     const entry = entries[ui.entries.selectedIndex]
     if (entry !== undefined) void boot({ ...entry.options, ...sizeOptions() })
@@ -210,6 +217,7 @@ async function main(): Promise<void> {
   const parameters = new URLSearchParams(location.search)
   const wanted = entries.findIndex((entry) => entry.id === parameters.get('boot'))
   if (wanted >= 0) ui.entries.selectedIndex = wanted
+  showEntryMemory()
   ui.cpus.value = parameters.get('cpus') ?? ui.cpus.value
   ui.memory.value = parameters.get('memory') ?? ''
   if (entries.length > 0 && parameters.get('autostart') !== '0') ui.start.click()
