@@ -196,6 +196,12 @@ describe('reset and shadow RAM', () => {
 })
 
 describe('ACPI power management', () => {
+  it('says that system management mode is set up, which a BIOS would else wait for', () => {
+    const { test } = setUp()
+
+    expect(test.hub.pci.configRead(1, 3, 0x58, 4) & 0x0200_0000).not.toBe(0)
+  })
+
   it('powers off by S5', () => {
     const { test } = setUp()
     test.out(PM_BASE + 4, 0x2001, 2)
