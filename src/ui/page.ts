@@ -200,6 +200,10 @@ function wireEvents(): void {
 
 async function main(): Promise<void> {
   wireEvents()
+  // Before the first await: what the user types from then on stays.
+  const parameters = new URLSearchParams(location.search)
+  ui.cpus.value = parameters.get('cpus') ?? ui.cpus.value
+  ui.memory.value = parameters.get('memory') ?? ''
   if (await registerIsolationWorker()) return
   const missing = missingFeatures()
   if (missing.length > 0) {
@@ -214,12 +218,9 @@ async function main(): Promise<void> {
   if (entries.length === 0)
     showError('No guest image is here: run "npm run setup" on the server, or boot your own kernel.')
   updateButtons()
-  const parameters = new URLSearchParams(location.search)
   const wanted = entries.findIndex((entry) => entry.id === parameters.get('boot'))
   if (wanted >= 0) ui.entries.selectedIndex = wanted
   showEntryMemory()
-  ui.cpus.value = parameters.get('cpus') ?? ui.cpus.value
-  ui.memory.value = parameters.get('memory') ?? ''
   if (entries.length > 0 && parameters.get('autostart') !== '0') ui.start.click()
 }
 
