@@ -188,6 +188,28 @@ static void ipis(void) {
   expect("an IPI to a logical destination", bsp_ipis, 3);
 }
 
+/* The handler sends itself another one, which has to wait for IRET (SDM Vol. 3A, Handling Multiple NMIs). */
+static volatile u32 nmis, nmi_depth, nmi_nested;
+static int on_nmi(struct frame *frame) {
+  (void)frame;
+  if (nmi_depth++) nmi_nested = 1;
+  if (++nmis == 1) {
+    ipi(0, 0x4400);
+    delay(1000000);
+  }
+  nmi_depth--;
+  return 0;
+}
+
+static void nmi(void) {
+  handlers[NMI_VECTOR] = on_nmi;
+  asm volatile("cli");
+  ipi(0, 0x4400);
+  wait_for(&nmis, 2);
+  expect("NMI: comes with interrupts off, and again after IRET", nmis, 2);
+  expect("NMI: not inside its handler", nmi_nested, 0);
+}
+
 static volatile u32 timer_ticks, irq_ticks, irq_vector;
 static int on_timer(struct frame *frame) { (void)frame; timer_ticks++; set_lapic(EOI, 0); return 0; }
 static int on_irq(struct frame *frame) {
@@ -335,6 +357,7 @@ void main(void) {
   contention();
   cross_modify();
   ipis();
+  nmi();
   apic_timer();
   legacy_timers();
   x2apic();

@@ -48,19 +48,7 @@ export function addPcDevices(
   host: MachineHost,
   firmware: FirmwarePorts,
 ): PcDevices {
-  const { low, high } = ramLayout(config.ramBytes)
-  hub.addDevice(catalog.pcKernelChips, { name: 'chips' })
-  hub.addDevice(catalog.i440fx, { name: 'pci-host', pci: { slot: 0 }, ports: firmware })
-  hub.addDevice(catalog.piix3, { name: 'isa-bridge', pci: { slot: 1, fn: 0 } })
-  const pm = hub.addDevice(catalog.piix4Pm, { name: 'acpi-pm', pci: { slot: 1, fn: 3 } })
-  hub.addDevice(catalog.cmosRtc, {
-    name: 'rtc',
-    config: { lowRamBytes: low, highRamBytes: high, cpus: config.cpus },
-  })
-  hub.addDevice(catalog.i8042, { name: 'i8042', ports: firmware })
-  hub.addDevice(catalog.fwCfg, { name: 'fw-cfg', ports: { items: fwCfgItems(config) } })
-  hub.addDevice(catalog.pvpanic, { name: 'pvpanic' })
-
+  const pm = addBoard(hub, config, firmware)
   const serial = COM_PORTS.slice(0, config.serialPorts).map(({ port, irq }, i) => {
     const { pipe, stream } = connectPipe(`com${i + 1}`)
     hub.addDevice(catalog.uart16550a, {
@@ -106,8 +94,25 @@ export function addPcDevices(
     hvc0: hvc0.stream,
     channels: new Map(named.map(({ name, stream }) => [name, stream])),
     resizeHvc0: (columns, rows) => hvc0.pipe.resize(columns, rows),
-    pressPowerButton: () => (pm as unknown as { pressPowerButton(): void }).pressPowerButton(),
+    pressPowerButton: () => pm.pressPowerButton(),
   }
+}
+
+/** Chipset and what sits on the board beside it; returns power management. */
+function addBoard(hub: Hub, config: PcConfig, firmware: FirmwarePorts): { pressPowerButton(): void } {
+  const { low, high } = ramLayout(config.ramBytes)
+  hub.addDevice(catalog.pcKernelChips, { name: 'chips' })
+  hub.addDevice(catalog.i440fx, { name: 'pci-host', pci: { slot: 0 }, ports: firmware })
+  hub.addDevice(catalog.piix3, { name: 'isa-bridge', pci: { slot: 1, fn: 0 } })
+  const pm = hub.addDevice(catalog.piix4Pm, { name: 'acpi-pm', pci: { slot: 1, fn: 3 } })
+  hub.addDevice(catalog.cmosRtc, {
+    name: 'rtc',
+    config: { lowRamBytes: low, highRamBytes: high, cpus: config.cpus },
+  })
+  hub.addDevice(catalog.i8042, { name: 'i8042', ports: firmware })
+  hub.addDevice(catalog.fwCfg, { name: 'fw-cfg', ports: { items: fwCfgItems(config) } })
+  hub.addDevice(catalog.pvpanic, { name: 'pvpanic' })
+  return pm
 }
 
 /** SeaBIOS and OVMF write to this port, once a read has told them that somebody listens. */

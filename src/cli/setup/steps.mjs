@@ -38,6 +38,8 @@ const CHROMIUM = { commands: ['chromium', 'chromium-browser', 'google-chrome'], 
 const COMPILER = { commands: ['gcc'], packages: ['gcc', 'libc6-dev'] }
 /** Its objdump judges our disassembler. */
 const BINUTILS = { commands: ['objdump'], packages: ['binutils'] }
+/** A BIOS to boot. */
+const SEABIOS = { files: ['/usr/share/seabios/bios.bin'], packages: ['seabios'] }
 
 export function ensureNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
@@ -75,11 +77,12 @@ function readJson(file) {
   }
 }
 
-/** What tests need beyond npm: a browser, and C tools for what runs rows on the host's own CPU. */
+/** What tests need beyond npm: a browser, a BIOS, and C tools for what runs rows on the host's own CPU. */
 export function ensureTestPackages() {
   const browser = process.env['CHROMIUM_PATH'] ? [] : missingOf(CHROMIUM)
   const compiler = process.arch === 'x64' ? [...missingOf(COMPILER), ...missingOf(BINUTILS)] : []
-  ensureAptPackages([...browser, ...compiler])
+  const bios = SEABIOS.files.every((file) => existsSync(file)) ? [] : SEABIOS.packages
+  ensureAptPackages([...browser, ...compiler, ...bios])
 }
 
 /** @param {{ commands: readonly string[], packages: readonly string[] }} tool */
