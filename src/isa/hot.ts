@@ -28,7 +28,7 @@ export const HOT: Readonly<Record<string, string>> = {
   mov_rm8_r8: '8MX', mov_rmv_immz: '32RMX 64RMX', mov_rmv_rv: '16MX 32RMX 64RMX', mov_rv_immv: '32R 64R',
   mov_rv_rmv: '16MX 32MX 64MX', movaps_xmm_m128_xmm: '0X', movaps_xmm_xmm_m128: '0RX',
   movd_xmm_rm32: '32X', movdqa_xmm_m128_xmm: '0X', movdqa_xmm_xmm_m128: '0RX', movdqu_xmm_m128_xmm: '0X',
-  movdqu_xmm_xmm_m128: '0X', movsd_xmm_m64: '0X', movsd_xmm_m64_xmm: '0X', movsx_rv_rm16: '32MX',
+  movdqu_xmm_xmm_m128: '0X', movsd_xmm_m64: '64X', movsd_xmm_m64_xmm: '0X', movsx_rv_rm16: '32MX',
   movsx_rv_rm8: '32RMX', movsxd_ry_rm32: '64RMX', movups_xmm_m128_xmm: '0X', movups_xmm_xmm_m128: '0X',
   movzx_rv_rm16: '32RMX', movzx_rv_rm8: '32RMX', neg_rmv: '32R 64R', nop: '0R', nop_rmv: '32MX',
   not_rmv: '32R 64R', or_rm8_r8: '8X', or_rmv_rv: '32RM 64RM', or_rmv_simm8: '32R 64R',
