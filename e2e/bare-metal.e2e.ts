@@ -9,6 +9,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
+import { createMachine, createNodeHost } from '#node.ts'
 import { Cli, ScratchDir } from './cli.ts'
 
 const GUESTS = path.join(import.meta.dirname, 'guests')
@@ -183,5 +184,18 @@ describe.skipIf(!existsSync(SEABIOS))('SeaBIOS', () => {
     expect(cli.stderr).toMatch(/firmware: Running on QEMU \(i440fx\)/)
     expect(cli.stderr).toMatch(/firmware: Found 2 cpu\(s\)/)
     expect(cli.stderr).toMatch(/3: 0000000000100000 - 000000000fff[0-9a-f]000 = 1 RAM/)
+  })
+
+  test('starts again at a reset', async () => {
+    const bios = path.join(SEABIOS, 'bios-256k.bin')
+    const machine = await createMachine({ bios, memory: '64M' }, createNodeHost())
+    try {
+      machine.start()
+      await machine.console.waitForText('No bootable device')
+      await machine.reset()
+      await machine.console.waitForText(/SeaBIOS \(version[\s\S]*No bootable device/)
+    } finally {
+      await machine.stop()
+    }
   })
 })
