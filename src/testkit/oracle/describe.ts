@@ -8,7 +8,7 @@
 import type { Row } from '#isa/row.ts'
 import type { Case } from './generate.ts'
 import * as at from './layout.ts'
-import { isSegmented } from './modes.ts'
+import { initialSelectors, isSegmented } from './modes.ts'
 
 const GPR = [
   'rax',
@@ -117,6 +117,8 @@ function changedMemory(request: Uint8Array, result: Uint8Array, parts: string[])
 
 const toView = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
+const RSP = 4
+const USER_CS64_ENTRY = 6
 const X87_SF = 0x40
 const X87_C1 = 0x200
 
@@ -187,14 +189,26 @@ export function describeOutcome(c: Case, result: Uint8Array): string {
     // the host kernel's own mappings answer "protection" where the guest has nothing
     const hidden = vector === 14 && address >= 1n << 46n ? 1 : 0
     parts.push((after.getUint32(at.RESULT_ERROR, true) & ~hidden).toString(16))
-    // of an operand longer than a page's rest any byte of the next page may be the first to be touched
+    // which byte of a whole image is touched first is the implementation's choice
     const image = c.row.operands.some((operand) => operand.endsWith(':m'))
-    if (vector === 14) parts.push((image ? address & ~0xfffn : address).toString(16))
+    if (vector === 14) parts.push(image ? 'image' : address.toString(16))
   }
   const start = (isSegmented(c.mode) ? 0 : at.CODE_GVA) + before.getUint32(at.REQUEST_OFFSET, true)
   const rip = after.getBigUint64(at.STATE_RIP, true) - BigInt(start)
   parts.push(rip < 0n ? rip.toString(16) : `+${rip.toString(16)}`)
   return parts.join(' ')
+}
+
+const SEGMENT_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs']
+
+function changedSegments(c: Case, after: DataView, parts: string[]): void {
+  const before = initialSelectors(c.mode)
+  SEGMENT_NAMES.forEach((name, i) => {
+    const loaded = after.getUint16(at.RESULT_SELECTORS + 2 * i, true)
+    // the host kernel's return to the signal handler clears null selectors
+    const selector = loaded < 4 ? 0 : loaded
+    if (selector !== before[i]) parts.push(`${name}=${selector.toString(16)}`)
+  })
 }
 
 /** One line; result as RESULT_BYTES of layout.ts. */
@@ -204,11 +218,15 @@ export function describe(c: Case, result: Uint8Array): string {
   const vector = after.getUint32(at.RESULT_VECTOR, true)
   const parts = [describeOutcome(c, result)]
   if (isUndefined(c, before)) return `${parts.join(' ')} undefined`
+  // the upper half of the stack pointer is nothing in code that is not 64 bits wide
+  const narrowStack = after.getUint16(at.RESULT_SELECTORS + 2, true) >> 3 !== USER_CS64_ENTRY
   for (let i = 0; i < 16; i++) {
-    const value = after.getBigUint64(at.STATE_GPR + 8 * i, true)
-    if (value !== before.getBigUint64(at.STATE_GPR + 8 * i, true))
+    const mask = i === RSP && narrowStack ? 0xffff_ffffn : ~0n
+    const value = after.getBigUint64(at.STATE_GPR + 8 * i, true) & mask
+    if (value !== (before.getBigUint64(at.STATE_GPR + 8 * i, true) & mask))
       parts.push(`${GPR[i]}=${value.toString(16)}`)
   }
+  changedSegments(c, after, parts)
   // a fault leaves the flags alone even where success would leave them undefined
   const ignored = vector === 3 || vector === 1 ? undefinedFlags(c.row, before) : 0
   const changed =

@@ -7,7 +7,17 @@ import { operandForms } from '#isa/operands.ts'
 import { placeOf, type Row } from '#isa/row.ts'
 import { assemble, offsetIn, type Assembled, type Shape } from './assemble.ts'
 import * as at from './layout.ts'
-import { codeSizeOf, DS, ES, isSegmented, segmentBase, SS, type CodeSize, type Mode } from './modes.ts'
+import {
+  codeSizeOf,
+  DS,
+  ES,
+  SELECTORS,
+  isSegmented,
+  segmentBase,
+  SS,
+  type CodeSize,
+  type Mode,
+} from './modes.ts'
 import { Random } from './random.ts'
 import { float32, float64, float80, integer, vector } from './values.ts'
 
@@ -56,7 +66,8 @@ const FLOAT =
   /^(f|add[ps]|sub[ps]|mul[ps]|div[ps]|min[ps]|max[ps]|cmp[ps]|sqrt|rcp|rsqrt|cvt|u?comis|round|dpp|h(add|sub)p|addsub)/
 
 function chooseTarget(random: Random, row: Row, bytes: number, bits: CodeSize): bigint {
-  const kind = random.below(100)
+  // AMD does not check the alignment of SHA operands
+  const kind = random.below(row.feature === 'sha' ? 98 : 100)
   let target: number
   if (kind < 72)
     target = at.WINDOW_A + random.below(at.WINDOW_A_BYTES - Math.min(bytes, at.WINDOW_A_BYTES - 1))
@@ -70,7 +81,6 @@ function chooseTarget(random: Random, row: Row, bytes: number, bits: CodeSize): 
       ? random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0x1234_5678_9abc_def0n])
       : 0xffff_fff0n
   const aligns = row.faults.includes('GP') && bytes >= 16
-  // AMD does not check the alignment of SHA operands
   if (aligns && (row.feature === 'sha' || random.chance(0.88))) target &= ~15
   return BigInt(target)
 }
@@ -271,10 +281,50 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
     c.poke(target, BigInt(random.bits() & (random.chance(0.8) ? 0xffff : 0x1_ffff)), 4)
   else if (name === 'xlatb' || name === 'xlat') c.setGpr(3, offsetIn(shape, DS, inWindow() - 64n) | junk())
   if (/^x(save|rstor)/.test(name)) prepareXsave(c, target)
+  prepareSelectors(c, row, shape, made, target)
   // reserved bits of MXCSR: a few set, to see the fault
   if (name.startsWith('fxrstor'))
     c.poke(target + 24n, BigInt(random.bits() & (random.chance(0.9) ? 0xffff : 0x1_ffff)), 4)
   if (/^pcmp[ei]str/.test(name)) similarStrings(c, made, memory, target)
+}
+
+/** A far call from a stack with a base into 64-bit code: vendors differ in where it pushes. */
+function farSelector(random: Random, row: Row, mode: Mode): number {
+  const selector = random.pick(SELECTORS)
+  return isSegmented(mode) && row.mnemonic === 'callf' && selector >> 3 === 6 ? 0x23 : selector
+}
+
+/** Code offset that exists in a code segment. */
+function codeOffset(random: Random, selector: number): bigint {
+  const flat = selector >> 3 === 4 || selector >> 3 === 6
+  return BigInt((flat ? at.CODE_GVA : 0) + 0xe80 + random.below(0x100))
+}
+
+/** Operands of instructions that load or look at selectors, and frames of far returns. */
+function prepareSelectors(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target: bigint): void {
+  const { random } = c
+  const bytes = shape.width / 8
+  const selector = farSelector(random, row, shape.mode)
+  const name = row.mnemonic
+  if (/^(ver[rw]|lar|lsl)$/.test(name) || row.id === 'mov_sreg_rm16') {
+    if (shape.memory) c.poke(target, BigInt(selector), 2)
+    else if (made.rm >= 0) c.setGpr(made.rm, (c.getGpr(made.rm) & ~0xffffn) | BigInt(selector))
+  } else if (/^l[defgs]s$/.test(name) || row.id === 'jmpf_m' || row.id === 'callf_m') {
+    c.poke(target, codeOffset(random, selector), bytes)
+    c.poke(target + BigInt(bytes), BigInt(selector), 2)
+  } else if (/^pop_[defgs]s$/.test(row.id)) c.poke(c.stack(), BigInt(selector), 8)
+  else if (/^(retf|iret)/.test(row.id)) {
+    const frame = [codeOffset(random, selector), BigInt(selector)]
+    // no TF, no AC, no VM
+    if (row.id === 'iret') {
+      frame.push((random.u64() & 0xffn) | 2n | (random.u64() & 0x4c00n))
+      frame.push(
+        BigInt(at.WINDOW_A + 8 * random.below(60)),
+        BigInt(random.chance(0.8) ? 0x2b : random.pick(SELECTORS)),
+      )
+    }
+    frame.forEach((value, i) => c.poke(c.stack() + BigInt(i * bytes), value, bytes))
+  }
 }
 
 /** Mask and header of an XSAVE image: components x87 and SSE only, mostly well-formed. */
@@ -320,11 +370,19 @@ function immediates(
       if (row.mnemonic === 'enter') value = BigInt(random.below(random.chance(0.8) ? 4 : 256))
       out.push({ bytes: 1, value })
     } else if (place === 'imm16') {
-      out.push({ bytes: 2, value: random.chance(0.6) ? BigInt(random.below(64)) : integer(random) & 0xffffn })
+      // AMD's RETF to another level reads the outer stack pointer before it looks at the selector: keep it readable
+      const near = row.mnemonic === 'retf' || random.chance(0.6)
+      out.push({ bytes: 2, value: near ? BigInt(random.below(64)) : integer(random) & 0xffffn })
     } else if (place === 'imm32') out.push({ bytes: 4, value: integer(random) & 0xffff_ffffn })
     else if (place === 'immz') out.push({ bytes: operandBytes, value: integer(random) & 0xffff_ffffn })
     else if (place === 'immv') out.push({ bytes: shape.width / 8, value: integer(random) })
-    else if (place === 'rel8') out.push({ bytes: 1, value: toCode() & 0xffn })
+    else if (place === 'ptr16:v') {
+      const selector = farSelector(random, row, shape.mode)
+      out.push(
+        { bytes: shape.width / 8, value: codeOffset(random, selector) },
+        { bytes: 2, value: BigInt(selector) },
+      )
+    } else if (place === 'rel8') out.push({ bytes: 1, value: toCode() & 0xffn })
     else if (place === 'relz') out.push({ bytes: operandBytes, value: toCode() & 0xffff_ffffn })
     else if (place === 'moffs8' || place === 'moffsv')
       out.push({ bytes: shape.addressSize / 8, value: offsetIn(shape, DS, target) })
@@ -390,6 +448,8 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   const encoding = encodingOf(row)
   const mode = chooseMode(random, row, width)
   if (mode === undefined) return undefined
+  // AMD knows no 64-bit offsets in far pointers
+  if (width === 64 && row.operands.some((o) => o.endsWith('m16:v'))) return undefined
   const forms = operandForms(row)
   const implicit = row.operands.some((o) => /:(mdi|mbx|moffs8|moffsv)$/.test(o))
   const modrmMemory = encoding.modrm && encoding.memory && !implicit
@@ -433,6 +493,9 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   ) {
     return undefined
   }
+
+  // nor do they agree on the width of the stack pointer that a far call to another code size pushes with
+  if (row.mnemonic === 'callf' && made.base === 4) return undefined
 
   const c = new CaseBuilder(random, mode)
   const shape = { ...draft, immediates: [] }

@@ -11,7 +11,17 @@ import { fileURLToPath } from 'node:url'
 import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
 import * as at from './layout.ts'
-import { CS, FLAT_FS_BASE, FLAT_GS_BASE, isSegmented, SEGMENTS, type Mode } from './modes.ts'
+import {
+  CS,
+  descriptorBytes,
+  FLAT_FS_BASE,
+  FLAT_GS_BASE,
+  isSegmented,
+  LDT as LDT_ENTRIES,
+  LDT_BYTES,
+  SEGMENTS,
+  type Mode,
+} from './modes.ts'
 
 const MEMORY_PAGES = 1024
 const MEMORY_MAX_PAGES = 65536
@@ -22,6 +32,7 @@ const PTE_USER = 4n
 const PTE_NX = 1n << 63n
 
 const GDT = 0xb000
+const LDT = 0xb800
 const IDT = 0xc000
 const TSS = 0xd000
 const STUBS = 0xe000
@@ -40,6 +51,7 @@ const ATTR_CODE64 = 0xafb
 const ATTR_CODE32 = 0xcfb
 const ATTR_DATA = 0xcf3
 const ATTR_TSS = 0x8b
+const ATTR_LDT = 0x82
 const ATTR_DB = 0x400
 
 const CR0 = 0x8005_0033n // PG AM WP NE ET MP PE
@@ -208,7 +220,11 @@ export class Guest {
 
     const descriptor = (selector: number, value: bigint): void =>
       this.#u64(this.#host(GDT) + (selector & ~7), value)
+    descriptor(0x08, 0x00cf_9b00_0000_ffffn)
     descriptor(KERNEL_CS, 0x00af_9b00_0000_ffffn)
+    descriptor(0x18, 0x00cf_9300_0000_ffffn)
+    for (const entry of LDT_ENTRIES)
+      this.#u64(this.#host(LDT) + (entry.selector & ~7), descriptorBytes(entry))
     descriptor(USER_CS32, 0x00cf_fb00_0000_ffffn)
     descriptor(USER_DS, 0x00cf_f300_0000_ffffn)
     descriptor(USER_CS64, 0x00af_fb00_0000_ffffn)
@@ -238,7 +254,6 @@ export class Guest {
     const long = mode === 64
     this.#segment(CS, long ? USER_CS64 : USER_CS32, long ? ATTR_CODE64 : ATTR_CODE32)
     for (const data of [abi.SEG_SS, abi.SEG_DS, abi.SEG_ES]) this.#segment(data, USER_DS, ATTR_DATA)
-    this.#segment(abi.SEG_LDTR, 0, abi.SEG_ATTR_UNUSABLE, 0)
     this.#segment(abi.SEG_FS, 0, abi.SEG_ATTR_UNUSABLE, 0, BigInt(FLAT_FS_BASE))
     this.#segment(abi.SEG_GS, 0, abi.SEG_ATTR_UNUSABLE, 0, BigInt(FLAT_GS_BASE))
   }
@@ -253,12 +268,18 @@ export class Guest {
     this.#u64(cpu + abi.CPU_XCR0, 3n)
     if (isSegmented(mode)) {
       SEGMENTS.forEach(({ selector, base, limit, type }, i) => {
-        this.#segment(i, selector, type | (mode === 33 ? ATTR_DB : 0), limit, BigInt(base))
+        this.#segment(
+          i,
+          mode === 33 ? selector + 64 : selector,
+          type | (mode === 33 ? ATTR_DB : 0),
+          limit,
+          BigInt(base),
+        )
       })
-      this.#segment(abi.SEG_LDTR, 0, abi.SEG_ATTR_UNUSABLE, 0)
     } else this.#loadFlat(mode)
+    this.#segment(abi.SEG_LDTR, 0x50, ATTR_LDT, LDT_BYTES - 1, UPPER | BigInt(LDT))
     this.#segment(abi.SEG_TR, 0x40, ATTR_TSS, 0x67, UPPER | BigInt(TSS))
-    this.#segment(abi.SEG_GDTR, 0, 0, 0x3f, UPPER | BigInt(GDT))
+    this.#segment(abi.SEG_GDTR, 0, 0, 0x7f, UPPER | BigInt(GDT))
     this.#segment(abi.SEG_IDTR, 0, 0, 0x1ff, UPPER | BigInt(IDT))
     this.#u32(cpu + abi.CPU_CPL, 3)
     this.#u32(cpu + abi.CPU_FAULT, 0)
@@ -340,6 +361,16 @@ export class Guest {
       to.setUint32(at.RESULT_ERROR, this.#view.getUint32(frame - 8, true), true)
     }
     const rip = this.#view.getBigUint64(frame, true)
+    for (let i = 0; i < 6; i++) {
+      to.setUint16(
+        at.RESULT_SELECTORS + 2 * i,
+        this.#view.getUint16(cpu + abi.CPU_SEG + abi.CPU_SEG_STRIDE * i + abi.SEG_SELECTOR, true),
+        true,
+      )
+    }
+    // CS and SS of the case are in the frame, those in the CPU are ring 0's
+    to.setUint16(at.RESULT_SELECTORS + 2, this.#view.getUint16(frame + 8, true), true)
+    to.setUint16(at.RESULT_SELECTORS + 4, this.#view.getUint16(frame + 32, true), true)
     to.setBigUint64(at.STATE_RIP, vector === 3 ? rip - 1n : rip, true)
     to.setBigUint64(at.STATE_RFLAGS, this.#view.getBigUint64(frame + 16, true), true)
     to.setBigUint64(at.STATE_GPR + 8 * 4, this.#view.getBigUint64(frame + 24, true), true)

@@ -14,7 +14,8 @@ export const REQUEST_BYTES = 1704
 export const RESULT_VECTOR = 1680
 export const RESULT_ERROR = 1684
 export const RESULT_ADDRESS = 1688
-export const RESULT_BYTES = 1696
+export const RESULT_SELECTORS = 1696 // 8 x u16: ES CS SS DS FS GS
+export const RESULT_BYTES = 1712
 
 export const CODE_GVA = 0x1000_0000
 export const DATA_GVA = 0x2000_0000

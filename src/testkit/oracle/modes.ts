@@ -43,11 +43,59 @@ export const SEGMENTS: readonly Segment[] = [
   { selector: 0x37, base: DATA_GVA + 0x40,   limit: 0x1fbf, type: READ_ONLY },
 ]
 
+interface Descriptor extends Segment {
+  readonly big: boolean
+  readonly pages?: boolean
+}
+
+const NOT_PRESENT = 0x80
+const CONFORMING = 0x04
+const odd = (entry: number, rest: Omit<Descriptor, 'selector'>): Descriptor => ({
+  selector: entry * 8 + 7,
+  ...rest,
+})
+
+/** Every entry of the LDT: the segments of both sizes, then the odd ones. */
+// prettier-ignore
+export const LDT: readonly Descriptor[] = [
+  ...SEGMENTS.map((segment) => ({ ...segment, big: false })),
+  ...SEGMENTS.map((segment) => ({ ...segment, selector: segment.selector + 64, big: true })),
+  odd(15, { base: DATA_GVA, limit: 0x1fff, type: READ_WRITE & ~NOT_PRESENT, big: false }),
+  odd(16, { base: CODE_GVA, limit: 0x0fff, type: CODE & ~NOT_PRESENT, big: false }),
+  odd(17, { base: CODE_GVA, limit: 0x0fff, type: (CODE | CONFORMING) & ~NOT_PRESENT, big: false }),
+  odd(18, { base: CODE_GVA, limit: 0, type: CODE & ~2, big: true, pages: true }),
+  odd(19, { base: DATA_GVA, limit: 0x07ff, type: EXPAND_DOWN & ~2, big: true }),
+]
+export const LDT_BYTES = 20 * 8
+
+/** The eight bytes of a descriptor (SDM Vol. 3, "Segment Descriptors"); AVL is set, as Linux does. */
+export function descriptorBytes({ base, limit, type, big, pages = false }: Descriptor): bigint {
+  const flags = (pages ? 8 : 0) | (big ? 4 : 0) | 1
+  const high =
+    ((base >>> 24) << 24) | (flags << 20) | (((limit >> 16) & 15) << 16) | (type << 8) | ((base >> 16) & 0xff)
+  const low = ((base & 0xffff) << 16) | (limit & 0xffff)
+  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)
+}
+
+/** Selectors worth loading: every LDT entry with its own and other RPLs, Linux's GDT, empty entries, beyond both limits. */
+export const SELECTORS: readonly number[] = [
+  ...LDT.map(({ selector }) => selector),
+  ...LDT.map(({ selector }) => selector & ~3),
+  ...[0, 0, 3, 0x07, 0x3f, 0x47, 0xa7, 0xfff7],
+  ...[0x08, 0x10, 0x13, 0x18, 0x20, 0x23, 0x23, 0x28, 0x2b, 0x2b, 0x2b, 0x30, 0x33, 0x33, 0x38, 0x3b, 0x63, 0x6b, 0xfff8],
+] // prettier-ignore
+
 /** In the flat modes FS and GS hold null selectors; 64-bit code uses the bases all the same. */
 export const FLAT_FS_BASE = 0x30
 export const FLAT_GS_BASE = -0x40
 const FS = 4
 const GS = 5
+
+/** ES CS SS DS FS GS at the start of a case. */
+export function initialSelectors(mode: Mode): readonly number[] {
+  if (isSegmented(mode)) return SEGMENTS.map(({ selector }) => (mode === 33 ? selector + 64 : selector))
+  return [0x2b, mode === 64 ? 0x33 : 0x23, 0x2b, 0x2b, 0, 0]
+}
 
 /** Base of a segment in a mode, for turning linear addresses into offsets and back. */
 export function segmentBase(mode: Mode, segment: number): bigint {

@@ -10,7 +10,7 @@
  *   0x30000000  data, 1 page read-only
  *
  * Modes 16 and 33 run in segments of the LDT whose bases, limits and types are those of modes.ts; entries 1-6 are the 16-bit
- * ES CS SS DS FS GS, entries 9-14 the 32-bit ones.
+ * ES CS SS DS FS GS, entries 9-14 the 32-bit ones, 15-19 odd ones for instructions that load or look at selectors.
  *
  * Build: gcc -O1 -mno-red-zone -mfsgsbase -fno-stack-protector -o oracle oracle.c (x86-64 Linux). Not for untrusted input.
  */
@@ -58,6 +58,7 @@ struct result {
   uint32_t vector;  /* of the exception; 3 = the INT3 behind the instruction was reached; 256 = timeout */
   uint32_t error;
   uint64_t address; /* CR2 of a page fault */
+  uint16_t selectors[8]; /* ES CS SS DS FS GS afterwards; CS and SS of the code that trapped */
 };
 
 static struct request requests[BATCH];
@@ -83,20 +84,28 @@ static const struct segment segments[6] = {
 
 static uint16_t selector(uint32_t mode, int segment) { return (uint16_t)(((mode == 16 ? 1 : 9) + segment) * 8 + 7); }
 
+static void make_descriptor(struct user_desc d) {
+  d.useable = 1;
+  if (syscall(SYS_modify_ldt, 0x11, &d, sizeof d) != 0) {
+    perror("modify_ldt");
+    exit(1);
+  }
+}
+
 static void make_segments(void) {
+  make_descriptor((struct user_desc){.entry_number = 15, .base_addr = DATA, .limit = 0x1fff, .seg_not_present = 1});
+  make_descriptor((struct user_desc){.entry_number = 16, .base_addr = CODE, .limit = 0xfff, .contents = 2, .seg_not_present = 1});
+  make_descriptor((struct user_desc){.entry_number = 17, .base_addr = CODE, .limit = 0xfff, .contents = 3, .seg_not_present = 1});
+  make_descriptor((struct user_desc){.entry_number = 18, .base_addr = CODE, .limit = 0, .contents = 2, .read_exec_only = 1, .seg_32bit = 1, .limit_in_pages = 1});
+  make_descriptor((struct user_desc){.entry_number = 19, .base_addr = DATA, .limit = 0x7ff, .contents = 1, .read_exec_only = 1, .seg_32bit = 1});
   for (int mode = 16; mode <= 33; mode += 17) {
     for (int i = 0; i < 6; i++) {
-      struct user_desc d = {.entry_number = selector((uint32_t)mode, i) >> 3,
-                            .base_addr = segments[i].base,
-                            .limit = segments[i].limit,
-                            .seg_32bit = mode == 33,
-                            .contents = (unsigned)segments[i].contents,
-                            .read_exec_only = (unsigned)segments[i].read_only,
-                            .useable = 1};
-      if (syscall(SYS_modify_ldt, 1, &d, sizeof d) != 0) {
-        perror("modify_ldt");
-        exit(1);
-      }
+      make_descriptor((struct user_desc){.entry_number = selector((uint32_t)mode, i) >> 3,
+                                         .base_addr = segments[i].base,
+                                         .limit = segments[i].limit,
+                                         .seg_32bit = mode == 33,
+                                         .contents = (unsigned)segments[i].contents,
+                                         .read_exec_only = (unsigned)segments[i].read_only});
     }
   }
 }
@@ -146,6 +155,10 @@ static void leave(ucontext_t *uc, int sig) {
   struct result *out = &results[current];
   greg_t *g = uc->uc_mcontext.gregs;
   memset(out, 0, sizeof *out);
+  uint16_t *s = out->selectors;
+  __asm__ volatile("mov %%es, %0\n\tmov %%ds, %1\n\tmov %%fs, %2\n\tmov %%gs, %3" : "=r"(s[0]), "=r"(s[3]), "=r"(s[4]), "=r"(s[5]));
+  s[1] = (uint16_t)g[REG_CSGSFS];
+  s[2] = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
   for (int i = 0; i < 16; i++) out->out.gpr[i] = (uint64_t)g[order[i]];
   /* a 16-bit stack leaves bits of the kernel's RSP above the guest's 32 */
   if (requests[current].mode != 64) out->out.gpr[4] &= 0xffffffffu;

@@ -6,7 +6,7 @@ import type { Row } from '#isa/row.ts'
 const EXCLUDED: Readonly<Record<string, readonly string[]>> = {
   'enters the host kernel': ['syscall', 'sysenter', 'int', 'int1', 'into'],
   'depends on the host model, clock or chance': ['cpuid', 'rdtsc', 'rdtscp', 'rdpid', 'rdpmc', 'rdrand', 'rdseed', 'xgetbv', 'xsetbv', 'sgdt', 'sidt', 'sldt', 'str', 'smsw'], // prettier-ignore
-  'depends on the host descriptor tables': ['lar', 'lsl', 'verr', 'verw', 'jmpf', 'callf', 'retf', 'iret', 'lds', 'les', 'lfs', 'lgs', 'lss', 'sysret', 'sysexit', 'jmp far', 'call far'], // prettier-ignore
+  'returns from system calls': ['sysret', 'sysexit'], // prettier-ignore
   'changes state that the oracle needs': ['wrfsbase', 'wrgsbase', 'rdfsbase', 'rdgsbase', 'swapgs'],
   waits: ['hlt', 'mwait', 'monitor', 'pause'],
   'belongs to a hypervisor': ['vmcall', 'vmmcall', 'rsm', 'vmlaunch', 'vmresume', 'vmrun'],
@@ -16,16 +16,8 @@ const EXCLUDED: Readonly<Record<string, readonly string[]>> = {
 const EXCLUDED_ROWS = new Set(['nop_0f0d'])
 const EXCLUDED_MNEMONICS = new Set(Object.values(EXCLUDED).flat())
 
-function touchesSegment(row: Row): boolean {
-  return row.operands.some((operand) => /:(sreg|es|cs|ss|ds|fs|gs)$/.test(operand))
-}
-
 export function subjects(features: ReadonlySet<string>): readonly Row[] {
   return ROWS.filter(
-    (row) =>
-      features.has(row.feature) &&
-      !EXCLUDED_ROWS.has(row.id) &&
-      !EXCLUDED_MNEMONICS.has(row.mnemonic) &&
-      !touchesSegment(row),
+    (row) => features.has(row.feature) && !EXCLUDED_ROWS.has(row.id) && !EXCLUDED_MNEMONICS.has(row.mnemonic),
   )
 }
