@@ -316,7 +316,8 @@ function legacy_real(): bool {
 export function sys_lar(selector: u32): u64 {
   if (legacy_real() || !visible(selector & 0xffff)) return ~(<u64>0)
   if (!(d_attr & ATTR_S) && !((system_types(true) >> type_of(d_attr)) & 1)) return ~(<u64>0)
-  return d_high & 0x00f0_ff00
+  // bits 16-19, the upper limit, are undefined by the manual; processors leave them in
+  return d_high & 0x00ff_ff00
 }
 
 /** The limit in bytes; ~0 = ZF clear. */

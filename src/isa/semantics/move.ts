@@ -28,10 +28,10 @@ const movFromSreg: Semantics = (e) => {
 }
 
 const movToSreg: Semantics = (e) => {
-  const selector = e.zext(e.read(1), 'i32')
   const number = e.read(0)
   e.raiseIf(e.eq(number, e.const('i32', SEG_CS)), 'UD')
   e.raiseIf(e.leU(e.const('i32', SEG_GS + 1), number), 'UD')
+  const selector = e.zext(e.read(1), 'i32')
   e.call('sys_load_seg', [number, selector])
 }
 
