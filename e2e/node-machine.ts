@@ -1,7 +1,6 @@
 /** Machines in the test's own process through the public API, for what the command line does not reach. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
 
 import type { GuestManifest } from '#host/guest-manifest.types.ts'
 import type { MachineOptions } from '#machine/config.ts'
@@ -16,17 +15,13 @@ export function createTestMachine(options: MachineOptions = {}): Promise<Machine
   const manifest = JSON.parse(readFileSync(path.join(GUEST, 'manifest.json'), 'utf8')) as GuestManifest
   const boot = manifest.boots.find(({ id }) => id === 'default')
   if (boot === undefined) throw new Error('the default guest has no boot entry "default"')
-  const host = createNodeHost({
-    wasmFolder: pathToFileURL(`${ROOT}/public/wasm/`),
-    vcpuWorker: pathToFileURL(path.join(ROOT, 'dist/cli/vcpu.js')),
-  })
   const defaults: MachineOptions = {
     kernel: path.join(GUEST, boot.kernel),
     initrd: path.join(GUEST, 'initrd.cpio'),
     append: boot.append,
     memory: '256M',
   }
-  return createMachine({ ...defaults, ...options }, host)
+  return createMachine({ ...defaults, ...options }, createNodeHost())
 }
 
 export const PROMPT = 'webkvm:~# '

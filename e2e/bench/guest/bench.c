@@ -636,7 +636,7 @@ static int wanted(int argc, char **argv, int i) {
 }
 
 int main(int argc, char **argv) {
-  self = argv[0];
+  self = "/proc/self/exe"; /* argv[0] may be a name that a shell found in PATH */
   if (argc == 2 && !strcmp(argv[1], "-x")) return 7;
   for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
     if (!wanted(argc, argv, i)) continue;

@@ -1,8 +1,9 @@
 /** The machine's host under Node: worker_threads, hrtime, files. */
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
 import type { FromVcpu, ToVcpu } from '#abi/messages.types.ts'
@@ -12,10 +13,10 @@ import { HostFeatureError } from '#machine/host.ts'
 import { openNodeDisk, readNodeImage } from './node-images.ts'
 
 export interface NodeHostOptions {
-  /** Folder with kernel.wasm, interp.wasm and isa.bin; default: where `npm run build:wasm` puts them. */
-  readonly wasmFolder?: URL
-  /** The compiled vCPU worker; default: beside this file's bundle. */
-  readonly vcpuWorker?: URL
+  /** Folder with kernel.wasm, interp.wasm and isa.bin. */
+  readonly wasmFolder: URL
+  /** The bundled vCPU worker: worker threads of Node 20 run no TypeScript. */
+  readonly vcpuWorker: URL
 }
 
 const clock: HostClock = {
@@ -29,15 +30,16 @@ const clock: HostClock = {
 }
 
 export function createNodeHost(options: NodeHostOptions): MachineHost {
-  const wasmFolder = options.wasmFolder ?? pathToFileURL(`${process.cwd()}/public/wasm/`)
-  const workerFile = options.vcpuWorker
-  if (workerFile === undefined) throw new HostFeatureError('the vCPU worker is not built: run npm run build')
+  const { wasmFolder, vcpuWorker } = options
+  if (!existsSync(vcpuWorker)) {
+    throw new HostFeatureError(`${fileURLToPath(vcpuWorker)} is missing: run npm run build:cli`)
+  }
   return {
     clock,
     cores: availableParallelism(),
     wakeByMessage: true,
     loadEngine: () => loadEngine(wasmFolder),
-    spawnVcpu: (name) => new NodeVcpuThread(workerFile, name),
+    spawnVcpu: (name) => new NodeVcpuThread(vcpuWorker, name),
     randomBytes: (count) => Uint8Array.from(randomBytes(count)),
     readImage: readNodeImage,
     openDisk: openNodeDisk,
@@ -71,7 +73,8 @@ class NodeVcpuThread implements VcpuThread {
   readonly #worker: Worker
 
   constructor(file: URL, name: string) {
-    this.#worker = new Worker(file, { name })
+    // Without the parent's own flags: some, such as --input-type, make a worker fail.
+    this.#worker = new Worker(file, { name, execArgv: [] })
     this.#worker.unref()
   }
 
