@@ -28,8 +28,8 @@ export interface WebkvmPeer extends Peer {
   progress(): Promise<{ instructions: number; atNs: number }>
 }
 
-export async function bootWebkvm(browser: Browser, url: string, image: BootImage): Promise<WebkvmPeer> {
-  const page = await browser.newPage()
+/** Fills in the form for one's own kernel; the Start button is left to the caller. */
+async function fillForm(page: Page, url: string, image: BootImage): Promise<void> {
   await page.goto(`${url}?autostart=0`)
   await page.waitForSelector('#own-start:not([disabled])', { state: 'attached' })
   await page.locator('#own summary').click()
@@ -43,6 +43,11 @@ export async function bootWebkvm(browser: Browser, url: string, image: BootImage
   await page.fill('#own-append', image.append)
   await page.fill('#memory', `${image.memoryMiB}M`)
   await page.fill('#cpus', String(image.cpus))
+}
+
+export async function bootWebkvm(browser: Browser, url: string, image: BootImage): Promise<WebkvmPeer> {
+  const page = await browser.newPage()
+  await fillForm(page, url, image)
   const started = performance.now()
   await page.click('#own-start')
   await page.waitForFunction(
