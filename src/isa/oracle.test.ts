@@ -24,7 +24,7 @@ const oracle = isReferenceHost() ? buildOracle() : undefined
 let guest: Guest
 
 beforeAll(async () => {
-  await buildAll()
+  buildAll()
   guest = new Guest(loadEngine())
 }, BUILD_TIMEOUT_MS)
 

@@ -8,16 +8,20 @@
  *
  * A part is made again only when one of its sources changed (stamps in .cache/wasm). --watch does so on every change.
  */
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, readdirSync, watch, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
-import { assignHandlers } from '../../isa/handlers.ts'
-import { ROWS } from '../../isa/rows/index.ts'
-import { SEMANTICS } from '../../isa/semantics/index.ts'
-import { compileTables } from '../../isa/tables.ts'
-import { buildInterp } from '../interp/build-interp.ts'
-import { compileKernel } from './asc.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../../..')
 const OUT = path.join(ROOT, 'public/wasm')
@@ -27,7 +31,7 @@ const WATCH_DELAY_MS = 200
 interface Part {
   readonly file: string
   readonly sources: readonly string[]
-  make(): Promise<Uint8Array> | Uint8Array
+  make(): Promise<Uint8Array>
 }
 
 const GENERATOR = [
@@ -39,14 +43,19 @@ const GENERATOR = [
   'src/engine/build',
 ]
 
+// The generators are loaded after their sources were hashed: a stamp must never be newer than the code that earned it.
 const PARTS: readonly Part[] = [
   {
     file: 'kernel.wasm',
     sources: ['src/kernel', 'src/abi', 'src/engine/build', 'package-lock.json'],
-    make: () => compileKernel(ROOT, 'src/kernel/index.ts'),
+    make: async () => (await import('./asc.ts')).compileKernel(ROOT, 'src/kernel/index.ts'),
   },
-  { file: 'interp.wasm', sources: GENERATOR, make: () => buildInterp(ROWS, SEMANTICS).bytes },
-  { file: 'isa.bin', sources: GENERATOR, make: () => compileTables(ROWS, assignHandlers(ROWS)) },
+  {
+    file: 'interp.wasm',
+    sources: GENERATOR,
+    make: async () => (await import('./generated.ts')).makeInterp(),
+  },
+  { file: 'isa.bin', sources: GENERATOR, make: async () => (await import('./generated.ts')).makeTables() },
 ]
 
 /** Files of a source entry, sorted; tests and their helpers are no sources. */
@@ -78,8 +87,13 @@ async function build(part: Part): Promise<boolean> {
   if (existsSync(target) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return false
   const start = performance.now()
   const bytes = await part.make()
-  writeFileSync(target, bytes)
-  writeFileSync(stampFile, stamp)
+  // Readers and other builds at the same time see the old file or the new one, never half of one.
+  const fresh = `${target}.${process.pid}`
+  writeFileSync(fresh, bytes)
+  renameSync(fresh, target)
+  // A source that was edited meanwhile: no stamp, so that the next build makes it again.
+  if (hashOf(part.sources) === stamp) writeFileSync(stampFile, stamp)
+  else rmSync(stampFile, { force: true })
   console.log(`${part.file}: ${bytes.length} bytes in ${Math.round(performance.now() - start)} ms`)
   return true
 }
@@ -95,7 +109,7 @@ function report(): void {
   )
 }
 
-export async function buildAll(): Promise<void> {
+async function buildParts(): Promise<void> {
   mkdirSync(OUT, { recursive: true })
   mkdirSync(STAMPS, { recursive: true })
   let changed = false
@@ -103,12 +117,24 @@ export async function buildAll(): Promise<void> {
   if (changed || !existsSync(path.join(OUT, 'build.json'))) report()
 }
 
-/** Builds never overlap: a change during one asks for another. The generators are loaded once, so each build is a process. */
-async function watchAll(): Promise<void> {
-  const { spawnSync } = await import('node:child_process')
+/** Runs this script in a process of its own: the caller's may have loaded older generators. Throws if it fails. */
+export function buildAll(): void {
+  const node = [...process.execArgv.filter((flag) => !flag.startsWith('--inspect')), '--import', 'tsx']
+  const { status } = spawnSync(process.execPath, [...node, import.meta.filename], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  if (status !== 0) throw new Error(`build:wasm failed with status ${status}`)
+}
+
+/** Rebuilds after every change of a source. */
+function watchAll(): void {
   let timer: NodeJS.Timeout | undefined
   const rebuild = (): void => {
-    spawnSync(process.execPath, [...process.execArgv, import.meta.filename], { stdio: 'inherit' })
+    try {
+      buildAll()
+    } catch (error) {
+      console.error(error instanceof Error ? error.message : error) // the next change tries again
+    }
   }
   for (const area of ['abi', 'isa', 'wasm', 'engine', 'kernel']) {
     watch(path.join(ROOT, 'src', area), { recursive: true }, () => {
@@ -121,7 +147,8 @@ async function watchAll(): Promise<void> {
 
 if (process.argv[1] === import.meta.filename) {
   try {
-    await (process.argv.includes('--watch') ? watchAll() : buildAll())
+    if (process.argv.includes('--watch')) watchAll()
+    else await buildParts()
   } catch (error) {
     console.error(error instanceof Error ? (error.stack ?? error.message) : error)
     if (error instanceof Error && error.cause) console.error(error.cause)

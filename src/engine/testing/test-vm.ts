@@ -53,7 +53,7 @@ async function load(): Promise<{
   interp: WebAssembly.Module
   tables: Uint8Array
 }> {
-  await buildAll()
+  buildAll()
   const read = (name: string): Uint8Array<ArrayBuffer> => Uint8Array.from(readFileSync(path.join(WASM, name)))
   return {
     kernel: await WebAssembly.compile(read('kernel.wasm')),

@@ -1,5 +1,5 @@
 /**
- * `npm run test:isa`: every row against the host's own CPU.
+ * `npm run test:isa -- [row ...]`: the rows named, or every row, against the host's own CPU.
  *
  *   --rows REGEXP   only rows whose id matches
  *   --cases N       cases per row and width (default 560: more than a million in all)
@@ -36,7 +36,8 @@ interface Options {
 }
 
 function options(): Options {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       rows: { type: 'string', default: '.' },
       cases: { type: 'string', default: '560' },
@@ -47,7 +48,7 @@ function options(): Options {
     },
   })
   return {
-    rows: new RegExp(values.rows),
+    rows: new RegExp(positionals.length > 0 ? `^(${positionals.join('|')})$` : values.rows),
     cases: Number(values.cases),
     seed: values.seed,
     show: Number(values.show),
@@ -165,7 +166,7 @@ if (oracle === undefined) {
   const rows = subjects(hostFeatures()).filter((row) => chosen.rows.test(row.id))
   if (chosen.golden) writeGolden(oracle, rows)
   else {
-    await buildAll()
+    buildAll()
     const same = chosen.fuzz > 0 ? compareFuzz(oracle, chosen) : compareAll(oracle, rows, chosen)
     if (!same) process.exitCode = 1
   }
