@@ -71,6 +71,16 @@ describe('the page', () => {
     await expect.poll(() => guest.screenText()).toContain('typed-42')
   })
 
+  test("gives the guest's shell the size of the terminal", async () => {
+    const [rows = 0, columns = 0] = (await guest.check('stty size')).split(' ').map(Number)
+    const { width, height } = (await page.locator('#terminal').boundingBox()) ?? { width: 0, height: 0 }
+    // Cells of a 14 px font are 7 to 10 px wide and 15 to 20 high.
+    expect(width / columns).toBeGreaterThan(7)
+    expect(width / columns).toBeLessThan(10)
+    expect(height / rows).toBeGreaterThan(15)
+    expect(height / rows).toBeLessThan(20)
+  })
+
   test('keeps real time across a pause of 5 s', async () => {
     const clock = async (): Promise<number> => Number(await guest.check('date +%s'))
     const skewBefore = (await clock()) - Date.now() / 1000

@@ -57,6 +57,8 @@ describe('exit status', () => {
     expect(cli.stderr).toMatch(/triple-faulted/)
     expect(cli.stderr).toMatch(/rip=0000000000100027/)
     expect(cli.stderr).toMatch(/IDTR.*limit=00000000/i)
+    expect(cli.stderr).toMatch(/code at rip:\n {2}0000000000100027 {2}cc 00 00/)
+    expect(cli.stderr).toMatch(/stack at rsp:\n {2}0000000000000000 {2}00 00/)
     expect(cli.stderr).toMatch(/last blocks[\s\S]*100020 +lidt[\s\S]*100027 +int3/)
   })
 })

@@ -2,6 +2,8 @@
 import * as abi from '#abi/layout.ts'
 import { LONGEST_INSTRUCTION, disassemble } from './disassemble.ts'
 import type { GuestBytes } from './disassemble.ts'
+import { linearToGpa } from './page-walk.ts'
+import type { PagingRegisters } from './page-walk.ts'
 
 const GPR_NAMES = [
   'rax',
@@ -62,8 +64,44 @@ export function describeCrash(
     `cr0=${hex(u64(abi.CPU_CR0), 8)} cr2=${hex(u64(abi.CPU_CR2), 16)} cr3=${hex(u64(abi.CPU_CR3), 16)} cr4=${hex(u64(abi.CPU_CR4), 8)} efer=${hex(u64(abi.CPU_EFER), 4)}`,
     `eflags=${hex(u32(abi.CPU_EFLAGS), 8)} (without arithmetic flags) fault=${hex(u32(abi.CPU_FAULT), 8)} error=${hex(u32(abi.CPU_FAULT_ERROR), 8)}`,
     ...lastBlocks(view, cpu, readGuest),
+    ...(readGuest === undefined ? [] : memoryDump(view, cpu, readGuest)),
   )
   return lines.join('\n')
+}
+
+const DUMP_LINES = 4
+const DUMP_LINE_BYTES = 16
+
+/** Bytes at the code that was to run and at the top of the stack, as far as they are mapped. */
+function memoryDump(view: DataView, cpu: number, readGuest: GuestBytes): string[] {
+  const u64 = (offset: number): bigint => view.getBigUint64(cpu + offset, true)
+  const registers = {
+    cr0: u64(abi.CPU_CR0),
+    cr3: u64(abi.CPU_CR3),
+    cr4: u64(abi.CPU_CR4),
+    efer: u64(abi.CPU_EFER),
+  }
+  const base = (segment: number): bigint => u64(abi.CPU_SEG + segment * abi.CPU_SEG_STRIDE + abi.SEG_BASE)
+  const places = [
+    { name: 'code at rip', linear: base(abi.SEG_CS) + u64(abi.CPU_RIP) },
+    { name: 'stack at rsp', linear: base(abi.SEG_SS) + u64(abi.CPU_RSP) },
+  ]
+  return places.flatMap(({ name, linear }) => {
+    const lines = [`${name}:`]
+    for (let i = 0; i < DUMP_LINES; i++) {
+      const at = BigInt.asUintN(64, linear + BigInt(i * DUMP_LINE_BYTES))
+      lines.push(`  ${hex(at, 16)}  ${dumpLine(readGuest, registers, at)}`)
+    }
+    return lines
+  })
+}
+
+function dumpLine(readGuest: GuestBytes, registers: PagingRegisters, linear: bigint): string {
+  const gpa = linearToGpa(readGuest, registers, linear)
+  const left = 4096 - Number(linear & 0xfffn)
+  const bytes = gpa === undefined ? undefined : readGuest(Number(gpa), Math.min(DUMP_LINE_BYTES, left))
+  if (bytes === undefined) return '(not mapped)'
+  return [...bytes].map((byte) => hex(byte, 2)).join(' ')
 }
 
 /** Ring entry: u64 RIP, u64 gpa << 8 | mode (kernel/run.ts). */
