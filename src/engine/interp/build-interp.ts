@@ -29,7 +29,7 @@ export interface InterpModule {
 function recordHandler(handler: Handler, semantics: Semantics, recLocal: number): readonly Statement[] {
   const { row, width, form } = handler
   try {
-    const emit = new InterpEmit(row, width, form, recLocal)
+    const emit = new InterpEmit(row, width, form, recLocal, handler.hot)
     semantics(emit)
     return emit.statements()
   } catch (cause) {

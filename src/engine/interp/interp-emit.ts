@@ -15,6 +15,7 @@ import {
   CPU_PCBASE,
   CPU_RSP,
   CPU_SCRATCH_SLOTS,
+  CPU_SEG,
   CPU_SMASK,
   FAULT_HAS_ERROR,
   FAULT_VALID,
@@ -25,6 +26,7 @@ import {
   RECSEG_ADD_BASE,
   RECSEG_ASIZE_SHIFT,
   RECSEG_CHECK,
+  RECSEG_REG_MASK,
   REC_IMM,
   REC_LEN,
   REC_LINK,
@@ -67,8 +69,8 @@ export class InterpEmit extends RecordEmit {
   #address: { readonly key: string; readonly node: Node } | undefined
 
   /** @param recLocal local of the record address: 1 in a function of its own */
-  constructor(row: Row, width: Width, form: Form, recLocal = 1) {
-    super(row, width, form, recLocal)
+  constructor(row: Row, width: Width, form: Form, recLocal = 1, inlined = false) {
+    super(row, width, form, recLocal, inlined)
   }
 
   protected override enterScope(): void {
@@ -145,23 +147,42 @@ export class InterpEmit extends RecordEmit {
     let made: Node
     if (this.form === 'M') made = this.and(sum, this.getCpu('i64', CPU_AMASK))
     else {
-      // 64-bit addresses without segment base need nothing; the rest goes through a function of the module.
       const variable = this.variable('i64')
       this.current.push({ kind: 'set', variable, node: sum })
-      const special = this.and(
-        this.seg(),
-        this.const('i32', RECSEG_CHECK | RECSEG_ADD_BASE | (3 << RECSEG_ASIZE_SHIFT)),
-      )
-      const plain = this.const('i32', 2 << RECSEG_ASIZE_SHIFT)
-      this.if_(this.ne(special, plain), () => {
-        const access = this.const('i32', bytes | (write ? 0x100 : 0))
-        this.#internal('effective', [this.valueIn(variable), access], variable)
-        this.#faultCheck()
-      })
+      this.#truncate(variable, bytes, write)
       made = this.valueIn(variable)
     }
     if (!moved && this.atTop) this.#address = { key, node: made }
     return made
+  }
+
+  /**
+   * From the sum of a form-X address to its linear address, in place. 64-bit addresses without segment base need
+   * nothing; the rest goes through a function of the module, but in inlined handlers only what needs checks does.
+   */
+  #truncate(variable: Variable, bytes: number, write: boolean): void {
+    const set = (value: Node): void => void this.current.push({ kind: 'set', variable, node: value })
+    const special = this.and(
+      this.seg(),
+      this.const('i32', RECSEG_CHECK | RECSEG_ADD_BASE | (3 << RECSEG_ASIZE_SHIFT)),
+    )
+    this.if_(this.ne(special, this.const('i32', 2 << RECSEG_ASIZE_SHIFT)), () => {
+      const checked = (): void => {
+        const access = this.const('i32', bytes | (write ? 0x100 : 0))
+        this.#internal('effective', [this.valueIn(variable), access], variable)
+        this.#faultCheck()
+      }
+      const plain = (): void => {
+        set(this.and(this.valueIn(variable), this.sizeMask()))
+        this.if_(this.and(this.seg(), this.const('i32', RECSEG_ADD_BASE)), () => {
+          const segment = this.and(this.seg(), this.const('i32', RECSEG_REG_MASK))
+          const slot = this.shl(segment, this.const('i32', 5)) // CPU_SEG_STRIDE
+          set(this.add(this.valueIn(variable), this.loadAt('i64', this.add(this.cpu, slot), CPU_SEG)))
+        })
+      }
+      if (this.inlined) this.if_(this.and(this.seg(), this.const('i32', RECSEG_CHECK)), checked, plain)
+      else checked()
+    })
   }
 
   // --- guest memory ---

@@ -53,17 +53,20 @@ export abstract class RecordEmit extends PureEmit {
   readonly #operands: readonly OperandInfo[]
   protected readonly cpu = new Node('local', 'i32', { value: 0 })
   protected readonly rec: Node
+  /** The handler stands in run(), where a call costs more than a few more bytes. */
+  protected readonly inlined: boolean
   readonly #fields = new Map<string, Node>()
   #flags: LazyFlags | undefined
 
   /** @param recLocal index of the local that holds the record address (the CPU struct's is local 0) */
-  constructor(row: Row, width: Width, form: Form, recLocal: number) {
+  constructor(row: Row, width: Width, form: Form, recLocal: number, inlined: boolean) {
     super(width)
     this.row = row
     this.form = form
     this.#operands = row.operands.map((operand) => operandInfo(operand, width))
     this.rec = new Node('local', 'i32', { value: recLocal })
     this.mem = form !== 'R'
+    this.inlined = inlined
   }
 
   // --- record fields and CPU words ---
