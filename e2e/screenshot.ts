@@ -32,7 +32,7 @@ const url = server.resolvedUrls?.local[0]
 if (url === undefined) throw new Error('the preview server gives no address')
 const browser = await launchChromium()
 try {
-  const page = await browser.newPage({ viewport: { width: 1000, height: 640 } })
+  const page = await browser.newPage({ viewport: { width: 1100, height: 640 } })
   const guest = await openGuest(page, { url, boot: 'large' })
   await guest.waitForPrompt(undefined, 180_000)
   await page.locator('#terminal').click()
