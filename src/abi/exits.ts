@@ -39,6 +39,8 @@ export const POSTED_KIND = 0 // u32 EXIT_KIND_PIO_WRITE or EXIT_KIND_MMIO_WRITE
 export const POSTED_BYTES = 4 // u32
 export const POSTED_ADDRESS = 8 // u64
 export const POSTED_DATA = 16 // u64
+/** u32 drawn from VM_POSTED_SEQ before the entry is published: the order of writes across vCPUs. */
+export const POSTED_SEQ = 24
 
 /**
  * Port classes: VM_PIO_MAP holds one class index per port, VM_PIO_CLASSES a u16 per class:

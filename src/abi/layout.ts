@@ -287,6 +287,7 @@ export const VM_HUB_DOORBELL = 0x014 // u32 bumped and notified when the hub has
 export const VM_HUB_ASLEEP = 0x018 // u32 1 while the hub waits on the doorbell
 export const VM_HUB_KICK = 0x01c // u32 1: the hub cannot waitAsync, call host.kick() instead
 export const VM_MMIO_SEQ = 0x020 // u32 odd while the hub rewrites the range table: a reader that saw it odd or changed looks again
+export const VM_POSTED_SEQ = 0x024 // u32 number of the next posted write of any vCPU
 export const VM_MMIO_COUNT = 0x028 // u32 used entries of the range table
 export const VM_TSC_KHZ = 0x02c // u32
 export const VM_CLOCK_BASE = 0x030 // f64 host monotonic ns at guest time 0 (moves on pause and resume)

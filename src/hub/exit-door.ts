@@ -20,6 +20,7 @@ import {
   POSTED_ENTRY_SIZE,
   POSTED_HEAD,
   POSTED_KIND,
+  POSTED_SEQ,
   POSTED_TAIL,
 } from '#abi/exits.ts'
 import {
@@ -37,6 +38,8 @@ import type { MmioTable } from './mmio-space.ts'
 import type { PioTable } from './pio-space.ts'
 import type { SharedWords } from './shared-words.ts'
 
+/** Entries of VM_CPU_PTRS. */
+const VCPUS_MAX = 256
 const STATE_ASKED = 1
 const STATE_ANSWERED = 2
 
@@ -49,6 +52,11 @@ export class ExitDoor {
   readonly #pio: PioTable
   readonly #mmio: MmioTable
   readonly #other: OtherExit
+  // By vCPU, filled anew by each serve().
+  readonly #cpus = new Uint32Array(VCPUS_MAX)
+  readonly #asked = new Uint8Array(VCPUS_MAX)
+  readonly #heads = new Uint32Array(VCPUS_MAX)
+  readonly #tails = new Uint32Array(VCPUS_MAX)
 
   constructor(words: SharedWords, vm: number, pio: PioTable, mmio: MmioTable, other: OtherExit) {
     this.#words = words
@@ -60,55 +68,104 @@ export class ExitDoor {
 
   /** Serves every vCPU once. True if there was anything to do. */
   serve(): boolean {
-    const { u32 } = this.#words
+    const { u32, i32 } = this.#words
     const count = u32[(this.#vm + VM_VCPU_COUNT) >> 2] as number
-    let worked = false
+    let questions = 0
     for (let vcpu = 0; vcpu < count; vcpu++) {
       const cpu = u32[(this.#vm + VM_CPU_PTRS + 4 * vcpu) >> 2] as number
-      if (cpu !== 0 && this.#serveCpu(vcpu, cpu)) worked = true
+      this.#cpus[vcpu] = cpu
+      // Questions are looked at before the rings: entries posted before one was asked, by whichever vCPU, are then in view.
+      const asked = cpu !== 0 && Atomics.load(i32, (cpu + CPU_EXIT + EXIT_STATE) >> 2) === STATE_ASKED
+      this.#asked[vcpu] = asked ? 1 : 0
+      if (asked) questions++
+    }
+    const drained = this.#drain(count)
+    const worked = drained || questions > 0
+    for (let vcpu = 0; vcpu < count && questions > 0; vcpu++) {
+      if (this.#asked[vcpu] === 0) continue
+      questions--
+      const cpu = this.#cpus[vcpu] as number
+      const state = (cpu + CPU_EXIT + EXIT_STATE) >> 2
+      this.#answer(vcpu, cpu)
+      Atomics.store(i32, state, STATE_ANSWERED)
+      Atomics.notify(i32, state)
     }
     return worked
   }
 
-  #serveCpu(vcpu: number, cpu: number): boolean {
-    const { i32 } = this.#words
-    const state = (cpu + CPU_EXIT + EXIT_STATE) >> 2
-    // The question is looked at before the ring: entries posted before it was asked are then surely in view.
-    const asked = Atomics.load(i32, state) === STATE_ASKED
-    const drained = this.#drain(cpu)
-    if (!asked) return drained
-    this.#answer(vcpu, cpu)
-    Atomics.store(i32, state, STATE_ANSWERED)
-    Atomics.notify(i32, state)
+  /**
+   * Serves what the rings hold, in the order of POSTED_SEQ: a device that several vCPUs write under a guest lock (a UART's
+   * FIFO) must see the writes as the lock ordered them. At most what was there at one moment, so that no vCPU can keep the
+   * hub from its other work.
+   */
+  #drain(count: number): boolean {
+    if (!this.#snapshot(count)) return false
+    for (let next = this.#oldest(count); next >= 0; next = this.#oldest(count)) {
+      const ring = (this.#cpus[next] as number) + CPU_POSTED
+      const head = this.#heads[next] as number
+      this.#serveEntry(
+        (this.#cpus[next] as number) + CPU_POSTED_ENTRIES + (head % CPU_POSTED_COUNT) * POSTED_ENTRY_SIZE,
+      )
+      // A vCPU sleeps only on a full ring.
+      const wasFull = ((this.#tails[next] as number) - head) >>> 0 >= CPU_POSTED_COUNT
+      this.#heads[next] = head + 1
+      Atomics.store(this.#words.u32, (ring + POSTED_HEAD) >> 2, this.#heads[next] as number)
+      if (wasFull) Atomics.notify(this.#words.i32, (ring + POSTED_HEAD) >> 2)
+    }
     return true
   }
 
-  /** One ring full at most, so that no vCPU can keep the hub from the others. */
-  #drain(cpu: number): boolean {
-    const { u32, i32 } = this.#words
-    const headAt = (cpu + CPU_POSTED + POSTED_HEAD) >> 2
-    let head = u32[headAt] as number
-    const tail = Atomics.load(u32, (cpu + CPU_POSTED + POSTED_TAIL) >> 2)
-    if (head === tail) return false
-    const wasFull = (tail - head) >>> 0 >= CPU_POSTED_COUNT
-    while (head !== tail) {
-      const at = cpu + CPU_POSTED_ENTRIES + (head % CPU_POSTED_COUNT) * POSTED_ENTRY_SIZE
-      const kind = u32[(at + POSTED_KIND) >> 2] as number
-      const bytes = u32[(at + POSTED_BYTES) >> 2] as number
-      const low = u32[(at + POSTED_DATA) >> 2] as number
-      if (kind === EXIT_KIND_PIO_WRITE) this.#pio.write(u32[(at + POSTED_ADDRESS) >> 2] as number, bytes, low)
-      else
-        this.#writeMmio(
-          this.#u64(at + POSTED_ADDRESS),
-          bytes,
-          low,
-          u32[(at + POSTED_DATA + 4) >> 2] as number,
-        )
-      head = (head + 1) >>> 0
-      Atomics.store(u32, headAt, head)
+  /**
+   * Heads and tails of all rings at one moment; true if there is an entry. Read again until nothing changed: a ring read
+   * early could miss an entry older than one seen in a ring read late. Ends, since rings fill up while nobody drains them.
+   */
+  #snapshot(count: number): boolean {
+    const { u32 } = this.#words
+    let any = false
+    for (let changed = true; changed;) {
+      changed = false
+      any = false
+      for (let vcpu = 0; vcpu < count; vcpu++) {
+        const cpu = this.#cpus[vcpu] as number
+        if (cpu === 0) continue
+        const tail = Atomics.load(u32, (cpu + CPU_POSTED + POSTED_TAIL) >> 2)
+        if (tail !== this.#tails[vcpu]) changed = true
+        this.#tails[vcpu] = tail
+        this.#heads[vcpu] = u32[(cpu + CPU_POSTED + POSTED_HEAD) >> 2] as number
+        if (this.#heads[vcpu] !== tail) any = true
+      }
     }
-    if (wasFull) Atomics.notify(i32, headAt)
-    return true
+    return any
+  }
+
+  /** The vCPU whose next entry has the smallest number; -1 if all rings are served. */
+  #oldest(count: number): number {
+    const { u32 } = this.#words
+    let found = -1
+    let least = 0
+    for (let vcpu = 0; vcpu < count; vcpu++) {
+      const head = this.#heads[vcpu] as number
+      const cpu = this.#cpus[vcpu] as number
+      if (cpu === 0 || head === this.#tails[vcpu]) continue
+      const sequence = u32[
+        (cpu + CPU_POSTED_ENTRIES + (head % CPU_POSTED_COUNT) * POSTED_ENTRY_SIZE + POSTED_SEQ) >> 2
+      ] as number
+      // Numbers wrap: the signed difference decides.
+      if (found >= 0 && ((sequence - least) | 0) >= 0) continue
+      found = vcpu
+      least = sequence
+    }
+    return found
+  }
+
+  #serveEntry(at: number): void {
+    const { u32 } = this.#words
+    const bytes = u32[(at + POSTED_BYTES) >> 2] as number
+    const low = u32[(at + POSTED_DATA) >> 2] as number
+    if (u32[(at + POSTED_KIND) >> 2] === EXIT_KIND_PIO_WRITE) {
+      this.#pio.write(u32[(at + POSTED_ADDRESS) >> 2] as number, bytes, low)
+    } else
+      this.#writeMmio(this.#u64(at + POSTED_ADDRESS), bytes, low, u32[(at + POSTED_DATA + 4) >> 2] as number)
   }
 
   /** A u64 as a number; beyond 2^53 it loses low bits, and no claim lies there. */

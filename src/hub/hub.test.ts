@@ -169,6 +169,32 @@ describe('exits', () => {
     expect(seen).toEqual([...Array.from({ length: 256 }, (_, i) => i), 231])
   })
 
+  it('serves posted writes of several vCPUs in the order they were made', () => {
+    const test = new TestHub()
+    const seen: number[] = []
+    const handler = {
+      read: () => 0,
+      write: (_offset: number, _bytes: number, value: number) => void seen.push(value),
+    }
+    test.hub.pio.spaceFor('x').claim({ start: 0x100, count: 1, write: 'posted', handler })
+    const second = test.addVcpu()
+    // Numbers wrap at 2^32 in the middle.
+    test.view.setUint32(test.vm + abi.VM_POSTED_SEQ, 0xffff_fffd, true)
+    for (const [value, cpu] of [
+      [1, second],
+      [2, test.cpu],
+      [3, second],
+      [4, second],
+      [5, test.cpu],
+      [6, second],
+    ] as const) {
+      test.post(exits.EXIT_KIND_PIO_WRITE, 0x100, 1, value, cpu)
+    }
+    test.hub.pump()
+
+    expect(seen).toEqual([1, 2, 3, 4, 5, 6])
+  })
+
   it('does not answer an exit asked during a drain before the writes posted ahead of it', () => {
     const test = new TestHub()
     const { view, cpu } = test

@@ -26,6 +26,7 @@ import {
   POSTED_ENTRY_SIZE,
   POSTED_HEAD,
   POSTED_KIND,
+  POSTED_SEQ,
   POSTED_TAIL,
 } from '../abi/exits.ts'
 import {
@@ -55,6 +56,7 @@ import {
   VM_HUB_DOORBELL,
   VM_HUB_KICK,
   VM_LOG_COUNT,
+  VM_POSTED_SEQ,
 } from '../abi/layout.ts'
 import { cpu, host_kick, lock, unlock, vm, wait32 } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
@@ -141,6 +143,7 @@ export function exit_posted(kind: u32, address: u64, bytes: u32, data: u64): voi
   store<u32>(entry, bytes, POSTED_BYTES)
   store<u64>(entry, address, POSTED_ADDRESS)
   store<u64>(entry, data, POSTED_DATA)
+  store<u32>(entry, atomic.add<u32>(vm + VM_POSTED_SEQ, 1), POSTED_SEQ)
   atomic.store<u32>(ring + POSTED_TAIL, tail + 1)
   count_exit(EXIT_KIND_POSTED)
   hub_ring()

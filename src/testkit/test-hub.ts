@@ -12,7 +12,8 @@ import { FakeMemory } from './fake-memory.ts'
 
 const VM = 0x1_0000
 const CPU = VM + abi.VM_SIZE
-const ARENA = CPU + abi.CPU_SIZE
+const SECOND_CPU = CPU + abi.CPU_SIZE
+const ARENA = SECOND_CPU + abi.CPU_SIZE
 const ARENA_BYTES = 0x4_0000
 const SHARED_BYTES = ARENA + ARENA_BYTES
 const RAM_BYTES = 0x20_0000
@@ -81,6 +82,13 @@ export class TestHub {
 
   get cpu(): number {
     return CPU
+  }
+
+  /** Adds a second vCPU, for post(); returns its CPU struct. */
+  addVcpu(): number {
+    this.#view.setUint32(VM + abi.VM_VCPU_COUNT, 2, true)
+    this.#view.setUint32(VM + abi.VM_CPU_PTRS + 4, SECOND_CPU, true)
+    return SECOND_CPU
   }
 
   // The vCPU's side: what kernel/exit.ts does ------------------------------------------------------------------------
@@ -163,16 +171,19 @@ export class TestHub {
   }
 
   /** Appends to the posted ring without waking the hub. */
-  post(kind: number, address: number, bytes: number, value: number): void {
-    const ring = CPU + abi.CPU_POSTED
+  post(kind: number, address: number, bytes: number, value: number, cpu = CPU): void {
+    const ring = cpu + abi.CPU_POSTED
     const tail = this.#view.getUint32(ring + exits.POSTED_TAIL, true)
     if (tail - this.#view.getUint32(ring + exits.POSTED_HEAD, true) >= POSTED_FULL)
       throw new Error('the posted ring is full')
-    const at = CPU + abi.CPU_POSTED_ENTRIES + (tail % POSTED_FULL) * exits.POSTED_ENTRY_SIZE
+    const at = cpu + abi.CPU_POSTED_ENTRIES + (tail % POSTED_FULL) * exits.POSTED_ENTRY_SIZE
     this.#view.setUint32(at + exits.POSTED_KIND, kind, true)
     this.#view.setUint32(at + exits.POSTED_BYTES, bytes, true)
     this.#view.setBigUint64(at + exits.POSTED_ADDRESS, BigInt(address), true)
     this.#view.setBigUint64(at + exits.POSTED_DATA, BigInt(value), true)
+    const sequence = this.#view.getUint32(VM + abi.VM_POSTED_SEQ, true)
+    this.#view.setUint32(VM + abi.VM_POSTED_SEQ, sequence + 1, true)
+    this.#view.setUint32(at + exits.POSTED_SEQ, sequence, true)
     this.#view.setUint32(ring + exits.POSTED_TAIL, tail + 1, true)
   }
 
