@@ -1,5 +1,4 @@
 /** One's own kernel, initramfs and disk in the page: picked, dropped or by address; and the terminal's clipboard. */
-import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
