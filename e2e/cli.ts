@@ -23,8 +23,11 @@ export class Cli {
   readonly ended: Promise<Ended>
   #onOutput: (() => void)[] = []
 
-  constructor(args: readonly string[]) {
-    this.child = spawn(process.execPath, [COMMAND, ...args], { cwd: ROOT, stdio: 'pipe' })
+  /** launcher: a program, such as pty.c's, that runs the command it is given as its arguments. */
+  constructor(args: readonly string[], launcher?: string) {
+    const command = [process.execPath, COMMAND, ...args]
+    const [program = '', ...rest] = launcher === undefined ? command : [launcher, ...command]
+    this.child = spawn(program, rest, { cwd: ROOT, stdio: 'pipe' })
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
       for (const look of this.#onOutput) look()
@@ -74,7 +77,7 @@ export class Cli {
     this.send(`echo "be""gin"; ${command}; echo "status:""$?:"\n`)
     await this.waitFor('\nstatus:', timeoutMs, from)
     await this.waitFor(':', timeoutMs, this.stdout.indexOf('\nstatus:', from) + 8)
-    const [, output = '', status] = /begin\r?\n([\s\S]*?)status:(\d+):/.exec(this.stdout.slice(from)) ?? []
+    const [, output = '', status] = /begin\r*\n([\s\S]*?)status:(\d+):/.exec(this.stdout.slice(from)) ?? []
     if (status !== '0') throw new Error(`"${command}" ended with ${status}:\n${output}`)
     return output.replaceAll('\r', '')
   }

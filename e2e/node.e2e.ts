@@ -1,7 +1,10 @@
 /** The command line: `npx webkvm run` boots, ends with the right status, never hangs, and says what went wrong. */
-import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { execFileSync } from 'node:child_process'
+import path from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 import { Cli, ScratchDir } from './cli.ts'
+import { processesWith } from './processes.ts'
 import {
   babbleGuest,
   debugExitGuest,
@@ -100,6 +103,57 @@ describe('a command that has to end', () => {
     cli.child.stdin.end()
     await cli.waitFor('still here')
     expect((await cli.end()).status).toBe(124)
+  })
+})
+
+// The terminal is a C program, compiled by what the tests' set-up installs on x86-64.
+describe.skipIf(process.arch !== 'x64')('on a terminal', () => {
+  const pty = path.join(scratch.path, 'pty')
+  beforeAll(() => {
+    execFileSync('gcc', [
+      '-O1',
+      '-Wall',
+      '-Werror',
+      '-o',
+      pty,
+      path.join(import.meta.dirname, 'pty.c'),
+      '-lutil',
+    ])
+  })
+
+  function runOnTerminal(...args: string[]): Cli {
+    const cli = new Cli(['run', ...args], pty)
+    running.push(cli)
+    return cli
+  }
+
+  test('Ctrl-C goes to the guest, Ctrl-A x ends the machine', async () => {
+    const cli = runOnTerminal('--guest', 'default')
+    await cli.waitFor('webkvm:~# ', 120_000)
+    cli.send('sleep 1000\n')
+    await cli.waitFor('sleep 1000')
+    // The shell switches its terminal from editing to running, where Ctrl-C is a signal.
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    cli.send('\u0003')
+    await cli.waitFor('^C')
+    expect(await cli.shell('echo alive')).toBe('alive\n')
+    cli.send('\u0001x')
+    expect((await cli.end(5000)).status).toBe(0)
+  })
+
+  test('a virtio console has the size of the terminal', async () => {
+    const cli = runOnTerminal('--guest', 'default', '--append', 'console=hvc0 quiet no_timer_check')
+    await cli.waitFor('webkvm:~# ', 120_000)
+    expect(await cli.shell('stty size')).toBe('30 100\n')
+  })
+
+  test('the machine ends with its terminal', async () => {
+    const cli = runOnTerminal(...kernel('pid', spinGuest('.')))
+    await cli.waitFor('.')
+    const ours = (): string[] => processesWith(`${scratch.path}/pid`).filter((line) => !line.startsWith(pty))
+    expect(ours()).toHaveLength(1)
+    await cli.stop() // kills the terminal, not the command
+    await expect.poll(ours, { timeout: 5000 }).toEqual([])
   })
 })
 

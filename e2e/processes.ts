@@ -1,4 +1,4 @@
-/** Memory and CPU time of a browser's processes, from /proc (proc(5)). */
+/** Processes of the host: what a browser uses, and whether a command still runs; from /proc (proc(5)). */
 import { readFileSync, readdirSync } from 'node:fs'
 
 export interface Usage {
@@ -35,13 +35,23 @@ function readProcess(pid: number): Process | undefined {
   }
 }
 
-/** What the browsers that this process started use now. */
-export function browserUsage(): Usage {
+function readProcesses(): Map<number, Process> {
   const processes = new Map<number, Process>()
   for (const name of readdirSync('/proc')) {
     const found = /^\d+$/.test(name) ? readProcess(Number(name)) : undefined
     if (found !== undefined) processes.set(Number(name), found)
   }
+  return processes
+}
+
+/** Command lines of the processes that were given this argument. */
+export function processesWith(argument: string): string[] {
+  return [...readProcesses().values()].map(({ cmdline }) => cmdline).filter((line) => line.includes(argument))
+}
+
+/** What the browsers that this process started use now. */
+export function browserUsage(): Usage {
+  const processes = readProcesses()
   const isOurs = (pid: number): boolean => {
     const parent = processes.get(pid)?.parent
     return parent !== undefined && parent !== 0 && (parent === process.pid || isOurs(parent))
