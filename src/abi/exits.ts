@@ -3,8 +3,9 @@
  * Compiled by TypeScript and AssemblyScript. Offsets in bytes.
  *
  * A sync exit: the vCPU fills the record at CPU_EXIT, stores EXIT_STATE = 1, bumps VM_HUB_DOORBELL, notifies it,
- * and waits on EXIT_STATE until the hub stored 2 (answered). The hub drains that vCPU's posted ring first, so
- * a device sees one vCPU's accesses in program order.
+ * and waits on EXIT_STATE until the hub stored 2 (answered). The hub first serves
+ * the posted writes of all vCPUs in the order of POSTED_SEQ, so a device sees accesses as program order and guest locks
+ * put them.
  */
 
 export const EXIT_STATE = 0 // u32 0 idle, 1 asked, 2 answered
