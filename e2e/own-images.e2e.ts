@@ -69,6 +69,32 @@ test('a kernel and a disk by address boot, with a picked initramfs', async () =>
   expect(await guest.check('which gcc')).toBe('/usr/bin/gcc\n')
 })
 
+test('a disk whose server goes away gives an I/O error in the guest and a message on the page, and works again after', async () => {
+  const guests = new URL('guests/', inject('pageUrl')).href
+  await page.locator('#own summary').click()
+  await page.fill('#own-kernel-url', `${guests}default/vmlinux.gz`)
+  await page.fill('#own-disk-url', `${guests}default/vmlinux`)
+  await page.setInputFiles('#own-initrd', INITRD)
+  await page.fill('#own-append', 'console=ttyS0 quiet')
+  await page.click('#own-start')
+  const guest = guestPage(page)
+  await guest.waitForState('running')
+  await guest.waitForPrompt('webkvm:~# ', BOOT_TIMEOUT_MS)
+  // A place that nothing has read yet, so no cache answers.
+  const read = 'dd if=/dev/vda of=/dev/null bs=4096 skip=3000 count=1 2>/dev/null'
+
+  await page.route('**/default/vmlinux', (route) => route.abort('connectionfailed'))
+  expect((await guest.run(read)).status).not.toBe(0)
+  await page.waitForSelector('#error:not([hidden])')
+  expect(await page.textContent('#error')).toMatch(
+    /disk0.*cannot reach .*vmlinux: check the address, the connection/,
+  )
+  expect(await guest.state()).toBe('running')
+
+  await page.unroute('**/default/vmlinux')
+  expect((await guest.run(read)).status).toBe(0)
+})
+
 describe('the clipboard', () => {
   test('gets selected text by Ctrl+Shift+C and gives it by a paste', async () => {
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])

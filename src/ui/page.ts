@@ -116,9 +116,12 @@ function watch(created: Machine): void {
     if (state === 'stopped' || state === 'crashed') stopStatus()
   })
   created.on('error', ({ message }) => showError(message))
-  created.on('log', ({ level, text }) =>
-    level === 'error' || level === 'warn' ? console.warn(text) : console.debug(text),
-  )
+  created.on('log', ({ level, text }) => {
+    // A disk that can no longer be read or written is the user's to mend, and the guest goes on: say it on the page.
+    if (level === 'error') showError(text)
+    else if (level === 'warn') console.warn(text)
+    else console.debug(text)
+  })
 }
 
 function sizeOptions(): MachineOptions {
