@@ -2,7 +2,7 @@
  * `npm run test:isa -- [row ...]`: the rows named, or every row, against the host's own CPU.
  *
  *   --rows REGEXP   only rows whose id matches
- *   --cases N       cases per row and width (default 560: more than a million in all)
+ *   --cases N       cases per row and width (default 720: a little over a million in all)
  *   --seed TEXT     another set of cases
  *   --show N        mismatches printed per row and width (default 2)
  *   --fuzz N        N random byte strings instead: decoding and faults only
@@ -40,7 +40,7 @@ function options(): Options {
     allowPositionals: true,
     options: {
       rows: { type: 'string', default: '.' },
-      cases: { type: 'string', default: '560' },
+      cases: { type: 'string', default: '720' },
       seed: { type: 'string', default: 'a' },
       show: { type: 'string', default: '2' },
       golden: { type: 'boolean', default: false },
