@@ -143,6 +143,7 @@ export const CPU_INSNS = 0x548 // u64 instructions retired (statistic)
 export const CPU_EXITREASON = 0x550 // u32 EXITREASON_*: why enter() returned 0
 export const CPU_SCRATCH_RIP = 0x558 // u64
 export const CPU_IN_GUEST = 0x560 // u32 1 while guest code may run; 0 while halted, exited or stopped
+export const CPU_AVX_GATE = 0x564 // u32 nonzero: AVX instructions fault (CR4.OSXSAVE or XCR0 lack AVX, or CR0.TS); fpu_check(3) knows how
 export const CPU_CODE_VPAGE = 0x568 // u64 linear page of PCBASE, for same-page checks
 export const CPU_CODE_GPA = 0x570 // u64 its guest-physical page
 export const CPU_PREV_DELIVERY = 0x578 // u32 vector class being delivered (double fault detection)

@@ -84,6 +84,13 @@ export interface Emit {
   read(i: number): Val
   write(i: number, value: Val): void
   /**
+   * Bits 255:128 of the vector register that operand i names (xmm and ymm places; only where isMemory(i) is false), v128.
+   * read(i) and write(i) are its bits 127:0 and leave these alone, as SSE instructions do; every VEX instruction writes
+   * them, zero or not. addressOf(i) is the address of all 32 bytes, the upper half at +16.
+   */
+  readHigh(i: number): Val
+  writeHigh(i: number, value: Val): void
+  /**
    * Atomic under LOCK: computes the new value from the old with pure operations only, possibly more than once.
    * The store always happens (CMPXCHG stores the old value back), as on hardware. The displacement (i64, bytes; memory
    * forms only) is added to the effective address before truncation to the address size: bit strings of BTS.
@@ -96,6 +103,12 @@ export interface Emit {
   isMemory(i: number): boolean
   /** Effective address (offset in its segment) of the memory operand, i64, truncated to the address size. */
   offset(): Val
+  /**
+   * Parts of a vsib operand (gathers), whose index is a vector register: base + displacement (i64, not truncated), the
+   * index register's address in the CPU struct (i32, 32 bytes), the shift count of the index (i32). Such an operand has
+   * no offset() and no linear().
+   */
+  vsib(): { readonly base: Val; readonly index: Val; readonly scale: Val }
   /** Linear address of the memory operand + displacement bytes, checked for an access of `bytes` bytes, i64. */
   linear(bytes: number, write: boolean, displacement?: Val | number): Val
   /** The seg byte of the memory operand, i32, for kernel functions that take a gva and a seg. */

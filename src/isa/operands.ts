@@ -6,6 +6,8 @@
  *   rm          REC_RM, or the memory operand          integer of `bits` (vectors: see below)
  *   reg         REC_REG (ModRM.reg or opcode bits)     the same
  *   vvvv        REC_VVVV                               v128, or integer of `bits` (v32, v64, vy)
+ *   is4         REC_IMM, the register's offset          v128
+ *   vsib        base, index (a vector register), …      only vsib()
  *   mem         base, index, scale, disp, seg          integer or v128 of `bits`; m80, far pointers: use linear() and load()
  *   moffs       REC_IMM is the offset, plus seg        integer of `bits`
  *   imm         REC_IMM (a second immediate: REC_DISP) integer of the operand size (imm8, imm16: their own), extended by the decoder
@@ -16,6 +18,7 @@
  *   st          REC_RM holds i of ST(i); st0: none     i32 i (0 for st0)
  *
  * Vector operands: xmm and xmm_m128 are v128; xmm_m16/m32/m64 are i16/i32/i64 (the low lane of the register, or memory);
+ * ymm and ymm_m256 read and write as v128, their low half; readHigh() and writeHigh() reach the upper half of a register.
  * mm and mm_m64 are i64. write() of a scalar to a vector register keeps the lanes above it.
  */
 import type { IntTy, Ty } from './emit.ts'
@@ -26,6 +29,8 @@ export type Place =
   | 'rm'
   | 'reg'
   | 'vvvv'
+  | 'is4'
+  | 'vsib'
   | 'mem'
   | 'moffs'
   | 'imm'
@@ -75,7 +80,7 @@ const FIXED: Readonly<Record<string, readonly [register: number, bits: number]>>
 const SEGMENTS: Readonly<Record<string, number>> = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5 }
 
 function intTy(bits: number): Ty {
-  return bits === 8 ? 'i8' : bits === 16 ? 'i16' : bits === 32 ? 'i32' : bits === 128 ? 'v128' : 'i64'
+  return bits === 8 ? 'i8' : bits === 16 ? 'i16' : bits === 32 ? 'i32' : bits >= 128 ? 'v128' : 'i64'
 }
 
 function sizeOf(suffix: string, width: number): number {
@@ -108,6 +113,11 @@ export function operandInfo(operand: Operand, width: number): OperandInfo {
   if (text === 'sti') return info('st', 'x87', 32)
   if (text === 'xmm_r') return info('reg', 'xmm', 128)
   if (text === 'xmm_v') return info('vvvv', 'xmm', 128)
+  if (text === 'xmm_is4' || text === 'ymm_is4') return info('is4', 'xmm', text === 'ymm_is4' ? 256 : 128)
+  if (text === 'ymm_r') return info('reg', 'xmm', 256)
+  if (text === 'ymm_v') return info('vvvv', 'xmm', 256)
+  if (text === 'ymm' || text === 'ymm_m256') return info('rm', 'xmm', 256)
+  if (text === 'vsib') return info('vsib', 'none', 0)
   m = /^v(32|64|y)$/.exec(text)
   if (m) return info('vvvv', 'gpr', sizeOf(m[1] ?? '', width))
   if (text === 'xmm') return info('rm', 'xmm', 128)
@@ -135,9 +145,9 @@ export function operandInfo(operand: Operand, width: number): OperandInfo {
   if (m) return info('reg', 'gpr', sizeOf(m[1] ?? '', width))
   m = /^o(8|16|32|64|v|y)$/.exec(text)
   if (m) return info('reg', 'gpr', sizeOf(m[1] ?? '', width))
-  m = /^m(8|16|32|64|128|v|y)$/.exec(text)
+  m = /^m(8|16|32|64|128|256|v|y)$/.exec(text)
   if (m) return info('mem', 'none', sizeOf(m[1] ?? '', width))
-  if (/^m(80|256|512|di|bx|\d+byte|16:.+|.*&.*)?$/.test(text)) return info('mem', 'none', 0)
+  if (/^m(80|512|di|bx|\d+byte|16:.+|.*&.*)?$/.test(text)) return info('mem', 'none', 0)
   throw new Error(`row operand "${operand}" has a spelling that row.ts does not list`)
 }
 
@@ -147,12 +157,13 @@ export function operandForms(row: Row): { readonly register: boolean; readonly m
   let memory = false
   for (const operand of row.operands) {
     const info = operandInfo(operand, row.widths[0] ?? 0)
-    if (info.place === 'mem' || info.place === 'moffs') {
+    if (info.place === 'mem' || info.place === 'moffs' || info.place === 'vsib') {
       register = false
       memory = true
     } else if (
       info.place === 'rm' &&
       info.text !== 'xmm' &&
+      info.text !== 'ymm' &&
       info.text !== 'mm' &&
       !info.text.startsWith('R')
     ) {

@@ -53,6 +53,8 @@ export type Access = 'r' | 'w' | 'rw' | 'n'
  *   one               the constant 1, not encoded
  *   al … rAXv         fixed registers
  *   xmm_m32 …         ModRM.rm, vector register or memory; xmm ModRM.rm register only; xmm_r ModRM.reg; xmm_v VEX.vvvv
+ *   ymm_m256 ymm ymm_r ymm_v   the same of 32 bytes; xmm_is4 ymm_is4   register in bits 7:4 of an immediate byte
+ *   vsib  memory addressed by a vector of indexes (ModRM with SIB); elements as the row's semantic function knows
  *   mm_m64, mm, mm_r  the same for MMX; st0, sti: x87 stack; sreg creg dreg: ModRM.reg
  */
 // prettier-ignore
@@ -62,7 +64,8 @@ export const PLACES = [
   'm', 'm8', 'm16', 'm32', 'm64', 'm80', 'm128', 'm256', 'mv', 'my', 'm16:v', 'mdi', 'mbx',
   'imm8', 'imm16', 'imm32', 'immv', 'immz', 'simm8', 'ptr16:v', 'moffs8', 'moffsv', 'one', 'rel8', 'relz',
   'al', 'ah', 'ax', 'eax', 'rax', 'rAXv', 'cl', 'cx', 'ecx', 'rcx', 'dx', 'edx', 'xmm0',
-  'xmm', 'xmm_m8', 'xmm_m16', 'xmm_m32', 'xmm_m64', 'xmm_m128', 'xmm_r', 'xmm_v', 'mm', 'mm_m32', 'mm_m64', 'mm_r',
+  'xmm', 'xmm_m8', 'xmm_m16', 'xmm_m32', 'xmm_m64', 'xmm_m128', 'xmm_r', 'xmm_v', 'xmm_is4',
+  'ymm', 'ymm_m256', 'ymm_r', 'ymm_v', 'ymm_is4', 'vsib', 'mm', 'mm_m32', 'mm_m64', 'mm_r',
   'st0', 'sti', 'sreg', 'creg', 'dreg', 'es', 'cs', 'ss', 'ds', 'fs', 'gs',
 ] as const
 export type Place = (typeof PLACES)[number]

@@ -451,6 +451,8 @@ export abstract class PureEmit implements Emit {
 
   abstract read(i: number): Val
   abstract write(i: number, value: Val): void
+  abstract readHigh(i: number): Val
+  abstract writeHigh(i: number, value: Val): void
   abstract modify(
     i: number,
     compute: (old: Val) => Val,
@@ -458,6 +460,7 @@ export abstract class PureEmit implements Emit {
   ): { readonly old: Val; readonly value: Val }
   abstract isMemory(i: number): boolean
   abstract offset(): Val
+  abstract vsib(): { readonly base: Val; readonly index: Val; readonly scale: Val }
   abstract linear(bytes: number, write: boolean, displacement?: Val | number): Val
   abstract seg(): Val
   abstract load(ty: Ty, gva: Val): Val

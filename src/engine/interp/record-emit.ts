@@ -128,7 +128,7 @@ export abstract class RecordEmit extends PureEmit {
 
   isMemory(i: number): boolean {
     const { place } = this.operand(i)
-    return place === 'mem' || place === 'moffs' || (place === 'rm' && this.form !== 'R')
+    return place === 'mem' || place === 'moffs' || place === 'vsib' || (place === 'rm' && this.form !== 'R')
   }
 
   /** Base address and offset of a register operand in the CPU struct. */
@@ -140,6 +140,8 @@ export abstract class RecordEmit extends PureEmit {
         return [this.registerAt(REC_REG), 0]
       case 'vvvv':
         return [this.registerAt(REC_VVVV), 0]
+      case 'is4':
+        return [this.registerAt(REC_IMM), 0]
       case 'fixed': {
         const number = info.fixed ?? 0
         if (info.bank === 'xmm') return [this.cpu, CPU_XMM + number * CPU_XMM_STRIDE]
@@ -163,6 +165,24 @@ export abstract class RecordEmit extends PureEmit {
   /** Type of a register operand: vectors are always whole. */
   protected registerTy(info: OperandInfo): Ty {
     return info.bank === 'xmm' ? 'v128' : info.bank === 'mm' ? 'i64' : info.ty
+  }
+
+  #high(i: number): readonly [Node, number] {
+    const info = this.operand(i)
+    if (info.bank !== 'xmm' || this.isMemory(i))
+      throw new Error(`${this.row.id}: operand ${i} has no upper half`)
+    const [base, offset] = this.location(info)
+    return [base, offset + 16]
+  }
+
+  readHigh(i: number): Node {
+    const [base, offset] = this.#high(i)
+    return this.loadFrom('v128', base, offset)
+  }
+
+  writeHigh(i: number, value: Val): void {
+    const [base, offset] = this.#high(i)
+    this.do('v128.store', [base, node(value)], [offset])
   }
 
   protected immediate(i: number, info: OperandInfo): Node {
@@ -193,6 +213,15 @@ export abstract class RecordEmit extends PureEmit {
       }
     }
     return displacement ? this.add(sum, displacement) : sum
+  }
+
+  vsib(): { readonly base: Node; readonly index: Node; readonly scale: Node } {
+    const base = this.loadFrom('i64', this.registerAt(REC_BASE), 0)
+    return {
+      base: this.add(base, this.field('i64.load32_s', 'i64', REC_DISP)),
+      index: this.registerAt(REC_INDEX),
+      scale: this.field('i32.load8_u', 'i32', REC_SCALE),
+    }
   }
 
   seg(): Node {
