@@ -203,6 +203,19 @@ export const CPU_TRACE_RING_COUNT = 255
 export const CPU_TLB_FILLED = 0x7100 // 3 banks x {local, global, large} x 128-byte bitmaps of filled TLB entries, up to 0x7580
 export const CPU_RNG = 0x7580 // 0x80 bytes: 32-byte key that the machine fills from the host's random source, then generator state
 export const CPU_HALTED_AT = 0x7600 // f64 guest ns at which the vCPU went to sleep, 0 = awake; CPU_HALT_NS grows when it wakes
+export const CPU_EXIT_WAIT_NS = 0x7608 // f64 host ns spent waiting for the hub's answers
+/**
+ * What the JIT did for this vCPU: f64 words at these offsets, written by one thread, read by statistics. A compiler
+ * that serves several vCPUs counts in the first one's.
+ */
+export const CPU_JIT_STATS = 0x7640
+export const JIT_STAT_REGIONS = 0x00 // compiled so far
+export const JIT_STAT_MODULES = 0x08 // made so far
+export const JIT_STAT_BYTES = 0x10 // of the modules that live
+export const JIT_STAT_EVICTED = 0x18 // regions thrown away
+export const JIT_STAT_CODEGEN_NS = 0x20 // forming regions and writing Wasm
+export const JIT_STAT_COMPILE_NS = 0x28 // in new WebAssembly.Module and Instance
+export const JIT_STAT_INSTRUCTIONS = 0x30 // guest instructions retired in compiled code; CPU_INSNS counts them, too
 
 // --- mode bits -------------------------------------------------------------------------------------------------
 

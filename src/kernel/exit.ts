@@ -41,6 +41,7 @@ import {
 import {
   CPU_EXIT,
   CPU_EXIT_COUNTS,
+  CPU_EXIT_WAIT_NS,
   CPU_INDEX,
   CPU_IN_GUEST,
   CPU_POSTED,
@@ -58,7 +59,7 @@ import {
   VM_LOG_COUNT,
   VM_POSTED_SEQ,
 } from '../abi/layout.ts'
-import { cpu, host_kick, lock, unlock, vm, wait32 } from './state.ts'
+import { cpu, host_kick, host_now, lock, unlock, vm, wait32 } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
 
 const STATE_IDLE: u32 = 0
@@ -114,6 +115,7 @@ export function exit_sync(kind: u32, address: u64, bytes: u32, data: u64, count:
   store<u64>(exit, data, EXIT_DATA)
   store<u32>(exit, 0, EXIT_FLAGS)
   count_exit(kind)
+  const asked = host_now()
   leave_guest()
   atomic.store<u32>(exit + EXIT_STATE, STATE_ASKED)
   hub_ring()
@@ -127,6 +129,7 @@ export function exit_sync(kind: u32, address: u64, bytes: u32, data: u64, count:
   }
   atomic.store<u32>(exit + EXIT_STATE, STATE_IDLE)
   reenter_guest()
+  store<f64>(cpu, load<f64>(cpu, CPU_EXIT_WAIT_NS) + (host_now() - asked), CPU_EXIT_WAIT_NS)
   const answer = state == STATE_ANSWERED ? load<u64>(exit, EXIT_DATA) : ~(<u64>0)
   if (load<u32>(cpu, CPU_TRACE)) trace_room()
   if (load<u32>(cpu, CPU_TRACE) & TRACE_EXIT) log_write(LOG_EXIT, address | (<u64>kind << 56), answer)
