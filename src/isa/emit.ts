@@ -177,6 +177,8 @@ export interface Emit {
   bswap(a: Val): Val
   /** Any plain WebAssembly operator by its text name, for float and SIMD rows: op('f64x2.add', 'v128', a, b); lanes as immediates. */
   op(name: string, ty: Ty, args: readonly Val[], immediates?: readonly number[]): Val
+  /** The value of an integer that is a constant where this engine emits, e.g. an immediate in the JIT. */
+  known(a: Val): bigint | undefined
   /** Forces evaluation here (mutable state read later by several uses is always evaluated at the read). */
   let(a: Val): Val
 
@@ -189,6 +191,11 @@ export interface Emit {
 
   // --- control ---
   if_(condition: Val, then: () => void, otherwise?: () => void): void
+  /**
+   * Runs `rare` unless every value of `all` and one of `any` is nonzero (i32). They are looked at in order and no further
+   * than needed, so the cheap and telling ones come first; `rare` may be laid out far away.
+   */
+  unless(all: readonly Val[], any: readonly Val[], rare: () => void): void
   /** Bounded or data-dependent loop: body returns the condition to go on. Mutable values through cells. */
   loop(body: () => Val): void
   cell(initial: Val): Cell

@@ -76,7 +76,8 @@ export class Generator {
       if (statement.kind === 'if') {
         this.#count(statement.then)
         this.#count(statement.otherwise)
-      } else if (statement.kind === 'loop') this.#count(statement.body)
+      } else if (statement.kind === 'unless') this.#count(statement.rare)
+      else if (statement.kind === 'loop') this.#count(statement.body)
     }
   }
 
@@ -111,6 +112,22 @@ export class Generator {
         }
         code.end()
         return
+      case 'unless': {
+        const [rare, end] = [new Label('rare'), new Label('end')]
+        code.block(end).block(rare)
+        for (const condition of statement.all) {
+          this.value(condition)
+          code.op('i32.eqz').brIf(rare)
+        }
+        for (const condition of statement.any) {
+          this.value(condition)
+          code.brIf(end)
+        }
+        code.end()
+        this.#list(statement.rare)
+        code.end()
+        return
+      }
       case 'loop': {
         const label = new Label('again')
         code.loop(label)

@@ -89,6 +89,8 @@ export type Statement =
   | { readonly kind: 'do'; readonly op: string; readonly args: readonly Node[]; readonly immediates: readonly number[] }
   | { readonly kind: 'set'; readonly variable: Variable; readonly node: Node }
   | { readonly kind: 'if'; readonly condition: Node; readonly then: readonly Statement[]; readonly otherwise: readonly Statement[] }
+  /** Runs `rare` unless all of `all` and one of `any` are nonzero, evaluated in order and no further than needed. */
+  | { readonly kind: 'unless'; readonly all: readonly Node[]; readonly any: readonly Node[]; readonly rare: readonly Statement[] }
   | { readonly kind: 'loop'; readonly body: readonly Statement[]; readonly again: Node }
   | { readonly kind: 'exit'; readonly exit: Exit; readonly args: readonly Node[] }
   /** Calls a function by name; what it needs around it is the back end's business. */
@@ -114,6 +116,8 @@ export function operandsOf(statement: Statement): readonly Node[] {
       return [statement.node]
     case 'if':
       return [statement.condition]
+    case 'unless':
+      return [...statement.all, ...statement.any]
     case 'loop':
       return [statement.again]
     case 'load':

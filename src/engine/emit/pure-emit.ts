@@ -389,6 +389,11 @@ export abstract class PureEmit implements Emit {
     return this.pure(name, ty, args.map(node), immediates)
   }
 
+  known(a: Val): bigint | undefined {
+    const target = resolve(node(a))
+    return target.kind === 'const' && isInt(target.ty) ? BigInt(target.value) : undefined
+  }
+
   let(a: Val): Node {
     return node(a) // shared nodes are bound where they were made; reads of state always are
   }
@@ -419,6 +424,15 @@ export abstract class PureEmit implements Emit {
     const thenList = this.nested(then)
     const otherwiseList = otherwise ? this.nested(otherwise) : []
     outer.push({ kind: 'if', condition: node(condition), then: thenList, otherwise: otherwiseList })
+  }
+
+  unless(all: readonly Val[], any: readonly Val[], rare: () => void): void {
+    const outer = this.current
+    const list = this.nested(rare)
+    // the last condition is looked at the other way round: it ends the search
+    const split = any.length > 0 ? all.length : all.length - 1
+    const conditions = [...all, ...any].map(node)
+    outer.push({ kind: 'unless', all: conditions.slice(0, split), any: conditions.slice(split), rare: list })
   }
 
   loop(body: () => Val): void {

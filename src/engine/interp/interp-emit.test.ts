@@ -44,6 +44,7 @@ function operators(statements: readonly Statement[]): string[] {
       operandsOf(statement).forEach(visit)
       if (statement.kind === 'if') [statement.then, statement.otherwise].forEach(walk)
       if (statement.kind === 'loop') walk(statement.body)
+      if (statement.kind === 'unless') walk(statement.rare)
     }
   }
   walk(statements)
