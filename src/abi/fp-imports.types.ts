@@ -14,7 +14,7 @@
  * MMX. fpu_check(1), x87_wait(), operands that can fault, then mmx_enter() before the first register is touched. A
  * write to mm register i stores 8 bytes at CPU_X87 + 16 * i and 0xffff (u16) at + 8. EMMS is mmx_emms().
  *
- * SSE. Arguments are addresses from addressOf or scratch. dst may equal an operand and is written only if nothing
+ * SSE. What generated code calls where its own operators may not answer takes and gives values. The rest: arguments are addresses from addressOf or scratch. dst may equal an operand and is written only if nothing
  * unmasked was found; otherwise CPU_FAULT holds #XM (#UD without CR4.OSXMMEXCPT). Scalar forms touch only the low 4
  * or 8 bytes of each; PS and PD forms 16; CVT forms as their operands are wide (half-width results are zero-extended).
  */
@@ -22,6 +22,8 @@ import type { KernelImport, WasmTy } from './kernel-imports.types.ts'
 
 const P: WasmTy = 'i32'
 const Q: WasmTy = 'i64'
+const S: WasmTy = 'f32'
+const D: WasmTy = 'f64'
 const fn = (params: readonly WasmTy[], result?: WasmTy): KernelImport =>
   result ? { params, result } : { params }
 const faulting = (params: readonly WasmTy[], result?: WasmTy): KernelImport => ({
@@ -73,6 +75,9 @@ export const FP_IMPORTS = {
   fpu_ldmxcsr: faulting([P]),                                                    // value; #GP on reserved bits
   mmx_enter: fn([]), mmx_emms: fn([]),
 
+  // SSE, one lane by value. op: 0 add, 1 sub, 2 mul, 3 div, 4 min, 5 max, 6 square root of b
+  sse_lane_ss: faulting([P, S, S], S), sse_lane_sd: faulting([P, D, D], D),
+  sse_order_ss: faulting([S, S, P], S), sse_order_sd: faulting([D, D, P], D),    // a, b, 1 for COMIS: a number that compares with 0 as a does with b
   // SSE arithmetic: dst, a, b
   sse_add_ss: binary, sse_add_sd: binary, sse_add_ps: binary, sse_add_pd: binary,
   sse_sub_ss: binary, sse_sub_sd: binary, sse_sub_ps: binary, sse_sub_pd: binary,

@@ -62,6 +62,8 @@ export type FlagsOf =
   | { readonly kind: 'logic'; readonly result: Val } // CF = OF = AF = 0
   | { readonly kind: 'inc'; readonly result: Val } // CF kept
   | { readonly kind: 'dec'; readonly result: Val } // CF kept
+  /** Comparison of two f32 or f64: ZF PF CF = 000 greater, 001 less, 100 equal, 111 unordered; OF = SF = AF = 0. */
+  | { readonly kind: 'order'; readonly a: Val; readonly b: Val }
   | { readonly kind: 'explicit'; readonly result: Val; readonly cf: Val; readonly of: Val; readonly af?: Val } // ZF SF PF from result; cf/of/af are 0/1
 
 export interface Emit {

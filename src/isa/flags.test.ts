@@ -25,6 +25,7 @@ const same = (name: string, f: (a: bigint, b: bigint) => bigint) => (a: Val, b: 
 const ops: FlagOps = {
   const: (ty, value) => new Value(ty as IntTy, BigInt(value)),
   add: same('add', (a, b) => a + b),
+  sub: same('sub', (a, b) => a - b),
   and: same('and', (a, b) => a & b),
   or: same('or', (a, b) => a | b),
   xor: same('xor', (a, b) => a ^ b),
@@ -41,6 +42,19 @@ const ops: FlagOps = {
   zext: (a, ty) => new Value(ty, v(a).bits),
   sext: (a, ty) => new Value(ty, v(a).signed),
   trunc: (a, ty) => new Value(ty, v(a).bits),
+  // comparisons of floating-point numbers only
+  op: (name, _, [a, b]) => {
+    const [x, y] = [(a as Float).number, (b as Float).number]
+    return bool(name.endsWith('.ge') ? x >= y : x <= y)
+  },
+}
+
+class Float implements Val {
+  readonly ty = 'f64'
+  readonly number: number
+  constructor(number: number) {
+    this.number = number
+  }
 }
 
 const FLAGS: readonly ArithFlag[] = ['cf', 'pf', 'af', 'zf', 'sf', 'of']
@@ -161,6 +175,18 @@ describe('wider results', () => {
         expect([add.zf, sub.zf]).toEqual([sum.bits === 0n ? 1 : 0, difference.bits === 0n ? 1 : 0])
       }
     }
+  })
+})
+
+describe('comparisons of floating-point numbers', () => {
+  it.each([
+    ['greater', 1, 0, { zf: 0, pf: 0, cf: 0 }],
+    ['less', -1, 0, { zf: 0, pf: 0, cf: 1 }],
+    ['equal', 0, -0, { zf: 1, pf: 0, cf: 0 }],
+    ['unordered', Number.NaN, 0, { zf: 1, pf: 1, cf: 1 }],
+  ] as const)('%s', (_, a, b, want) => {
+    const of: FlagsOf = { kind: 'order', a: new Float(a), b: new Float(b) }
+    expect(read(encodeFlags(ops, of, none))).toEqual({ of: 0, sf: 0, af: 0, ...want })
   })
 })
 

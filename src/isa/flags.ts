@@ -15,7 +15,7 @@ import type { ArithFlag, Cond, Emit, FlagsOf, Val } from './emit.ts'
 
 export type FlagOps = Pick<
   Emit,
-  'const' | 'add' | 'and' | 'or' | 'xor' | 'not' | 'shl' | 'shr' | 'popcnt' | 'eq' | 'ne' | 'ltS' | 'leS' | 'isZero' | 'select' | 'zext' | 'sext' | 'trunc'
+  'const' | 'add' | 'sub' | 'and' | 'or' | 'xor' | 'not' | 'shl' | 'shr' | 'popcnt' | 'eq' | 'ne' | 'ltS' | 'leS' | 'isZero' | 'select' | 'zext' | 'sext' | 'trunc' | 'op'
 > // prettier-ignore
 
 export interface LazyFlags {
@@ -61,8 +61,19 @@ function auxOfBits(o: FlagOps, carry31: Val, of: Val, af: Val): Val {
   return o.or(o.or(carry31, po), o.shl(af, i32(o, 3)))
 }
 
+/** Both of >= and <= hold of equal numbers, none of unordered ones. The result is 0 or 0x100, of which PF = 1. */
+function encodeOrder(o: FlagOps, a: Val, b: Val): LazyFlags {
+  const above = o.op(`${a.ty}.ge`, 'i32', [a, b])
+  const below = o.op(`${a.ty}.le`, 'i32', [a, b])
+  const res = o.shl(o.zext(o.xor(above, below), 'i64'), i32(o, 8))
+  // CF and PO together, for OF = 0: all ones unless `above`, shifted to the top; then not PF in PDB
+  const carry = o.shl(o.sub(above, i32(o, 1)), i32(o, 30))
+  return { res, aux: o.or(carry, o.shl(o.or(above, below), i32(o, 8))) }
+}
+
 /** Lazy form of a result. `old` is asked only by the kinds that keep CF. */
 export function encodeFlags(o: FlagOps, of: FlagsOf, old: () => LazyFlags): LazyFlags {
+  if (of.kind === 'order') return encodeOrder(o, of.a, of.b)
   const bits = bitsOf(of.result)
   const res = extend(o, of.result)
   switch (of.kind) {

@@ -1,7 +1,9 @@
-/** SSE moves, conversions and comparisons. Floating-point results come from the kernel (src/kernel/fp). */
+/** SSE moves, conversions and comparisons. */
 import { CPU_MXCSR } from '#abi/layout.ts'
 import type { Emit, Semantics, Val } from '../emit.ts'
 import type { sseRows } from '../rows/sse.ts'
+import { choose, readLane, writeLane } from './float.ts'
+import { lowOf, nativeFromInteger, nativeOrder, nativeToInteger, type Lane } from './float-native.ts'
 import { shuffleSingles } from './shuffle.ts'
 import {
   callValue,
@@ -75,31 +77,51 @@ export const storeHalf =
 
 /** CVTSI2SS, CVTSI2SD: an integer register or memory operand into the low lane. */
 export const fromInteger =
-  (name: string): Semantics =>
+  (lane: Lane): Semantics =>
   (e) => {
     gateSse(e)
-    const value = e.sext(e.read(1), 'i64')
-    e.call(name, [e.addressOf(0), value])
+    const value = e.let(e.read(1))
+    const exact = (): Val => {
+      const to = e.scratch(0)
+      e.call(lane === 'f32' ? 'sse_cvtsi2ss' : 'sse_cvtsi2sd', [to, e.sext(value, 'i64')])
+      return e.loadAt(lane, to)
+    }
+    writeLane(e, e.read(0), choose(e, nativeFromInteger(e, lane, value), exact))
   }
 
 /** CVTSS2SI and its kin. */
 export const toInteger =
-  (name: string, bits: 32 | 64, truncate: 0 | 1): Semantics =>
+  (lane: Lane, bits: 32 | 64, truncate: 0 | 1): Semantics =>
   (e) => {
     gateSse(e)
-    const result = callValue(e, name, [sourceAddress(e, 1), i32(e, bits), i32(e, truncate)])
-    e.write(0, bits === 32 ? e.trunc(result, 'i32') : result)
+    const x = e.let(readLane(e, 1, lane))
+    const exact = (): Val => {
+      const name = lane === 'f32' ? 'sse_cvtss2si' : 'sse_cvtsd2si'
+      const result = callValue(e, name, [spill(e, x), i32(e, bits), i32(e, truncate)])
+      return bits === 32 ? e.trunc(result, 'i32') : result
+    }
+    e.write(0, choose(e, nativeToInteger(e, x, bits, truncate === 1), exact))
   }
 
-/** COMISS and its kin: the kernel returns ZF, PF and CF in their EFLAGS positions. */
+/**
+ * COMISS and its kin. Where MXCSR or DAZ matter, the kernel turns the operands into two numbers that compare alike, and 0.
+ */
 export const compare =
-  (name: string): Semantics =>
+  (lane: Lane, signalling: 0 | 1): Semantics =>
   (e) => {
     gateSse(e)
-    const b = sourceAddress(e, 1)
-    setCompareFlags(e, callValue(e, name, [e.addressOf(0), b]))
+    const b = e.let(readLane(e, 1, lane))
+    const a = e.let(lowOf(e, lane, e.read(0)))
+    const [left, right] = [e.cell(a), e.cell(b)]
+    const { all, any } = nativeOrder(e, a, b)
+    e.unless(all, any, () => {
+      left.set(callValue(e, lane === 'f32' ? 'sse_order_ss' : 'sse_order_sd', [a, b, i32(e, signalling)]))
+      right.set(e.const(lane, 0))
+    })
+    e.setFlags({ kind: 'order', a: left.get(), b: right.get() })
   }
 
+/** ZF, PF and CF in their EFLAGS positions; the others are cleared. */
 export function setCompareFlags(e: Emit, result: Val): void {
   const bits = e.let(result)
   const bit = (n: number): Val => e.and(e.shr(bits, i32(e, n)), i32(e, 1))
@@ -154,17 +176,17 @@ export const sseSemantics: Readonly<Record<keyof typeof sseRows, Semantics>> = {
     e.call('sse_cvtpi2ps', [e.addressOf(0), spill(e, e.read(1))])
     if (!e.isMemory(1)) enterMmx(e)
   },
-  cvtsi2ss_xmm_rm32: fromInteger('sse_cvtsi2ss'),
-  cvtsi2ss_xmm_rm64: fromInteger('sse_cvtsi2ss'),
+  cvtsi2ss_xmm_rm32: fromInteger('f32'),
+  cvtsi2ss_xmm_rm64: fromInteger('f32'),
   movntps_m128_xmm: storeAligned,
   cvttps2pi_mm_xmm_m64: toMmx('sse_cvtps2pi', 1, (e) => sourceAddress(e, 1)),
-  cvttss2si_r32_xmm_m32: toInteger('sse_cvtss2si', 32, 1),
-  cvttss2si_r64_xmm_m32: toInteger('sse_cvtss2si', 64, 1),
+  cvttss2si_r32_xmm_m32: toInteger('f32', 32, 1),
+  cvttss2si_r64_xmm_m32: toInteger('f32', 64, 1),
   cvtps2pi_mm_xmm_m64: toMmx('sse_cvtps2pi', 0, (e) => sourceAddress(e, 1)),
-  cvtss2si_r32_xmm_m32: toInteger('sse_cvtss2si', 32, 0),
-  cvtss2si_r64_xmm_m32: toInteger('sse_cvtss2si', 64, 0),
-  ucomiss_xmm_xmm_m32: compare('sse_ucomi_ss'),
-  comiss_xmm_xmm_m32: compare('sse_comi_ss'),
+  cvtss2si_r32_xmm_m32: toInteger('f32', 32, 0),
+  cvtss2si_r64_xmm_m32: toInteger('f32', 64, 0),
+  ucomiss_xmm_xmm_m32: compare('f32', 0),
+  comiss_xmm_xmm_m32: compare('f32', 1),
   movmskps_r32_xmm: (e) => {
     gateSse(e)
     e.write(0, e.op('i32x4.bitmask', 'i32', [e.read(1)]))

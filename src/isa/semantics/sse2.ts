@@ -1,6 +1,15 @@
 /** SSE2 moves, conversions, immediate shifts and lane access. */
 import type { Emit, Semantics, Val } from '../emit.ts'
 import type { sse2Rows } from '../rows/sse2.ts'
+import { choose, exactVector, fromVector, readLane, writeLane } from './float.ts'
+import {
+  nativeFromIntegers,
+  nativeNarrow,
+  nativeNarrowPacked,
+  nativeToIntegers,
+  nativeWiden,
+  nativeWidenLow,
+} from './float-native.ts'
 import { shiftLanes } from './packed.ts'
 import {
   extractLane,
@@ -38,28 +47,23 @@ import {
   only64,
   read128,
   shuffle,
-  sourceAddress,
   sourceAddress128,
   spill,
+  splat64,
+  v,
   writeMm,
 } from './vector.ts'
 
-/** xmm_r = kernel function of a 16-byte source; extra i32 arguments follow. */
-const convert128 =
-  (name: string, ...extra: readonly number[]): Semantics =>
-  (e) => {
-    gateSse(e)
-    const b = sourceAddress128(e, 1)
-    e.call(name, [e.addressOf(0), b, ...extra.map((n) => i32(e, n))])
-  }
+/** CVTPS2DQ and its kin. */
+const toIntegers = (format: 'ps' | 'pd', truncate: 0 | 1): Semantics =>
+  fromVector((e, x) => {
+    const name = format === 'ps' ? 'sse_cvtps2dq' : 'sse_cvtpd2dq'
+    const exact = (): Val => exactVector(e, name, [x], i32(e, truncate))
+    return choose(e, nativeToIntegers(e, format, x, truncate === 1), exact)
+  })
 
-/** The same with a narrow source. */
-const convert =
-  (name: string): Semantics =>
-  (e) => {
-    gateSse(e)
-    e.call(name, [e.addressOf(0), sourceAddress(e, 1)])
-  }
+/** 64-bit source: the low half of a register, or memory; i64. */
+const readLow64 = (e: Emit, i: number): Val => e.let(e.isMemory(i) ? e.read(i) : low64(e, e.read(i)))
 
 const shuffleImm =
   (op: (e: Emit, a: Val, imm: Val) => Val): Semantics =>
@@ -146,31 +150,63 @@ export const sse2Semantics: Readonly<Record<keyof typeof sse2Rows, Semantics>> =
     e.call('sse_cvtdq2pd', [e.addressOf(0), spill(e, e.read(1))])
     if (!e.isMemory(1)) enterMmx(e)
   },
-  cvtsi2sd_xmm_rm32: fromInteger('sse_cvtsi2sd'),
-  cvtsi2sd_xmm_rm64: fromInteger('sse_cvtsi2sd'),
+  cvtsi2sd_xmm_rm32: fromInteger('f64'),
+  cvtsi2sd_xmm_rm64: fromInteger('f64'),
   movntpd_m128_xmm: storeAligned,
   cvttpd2pi_mm_xmm_m128: toMmx('sse_cvtpd2pi', 1, (e) => sourceAddress128(e, 1)),
-  cvttsd2si_r32_xmm_m64: toInteger('sse_cvtsd2si', 32, 1),
-  cvttsd2si_r64_xmm_m64: toInteger('sse_cvtsd2si', 64, 1),
+  cvttsd2si_r32_xmm_m64: toInteger('f64', 32, 1),
+  cvttsd2si_r64_xmm_m64: toInteger('f64', 64, 1),
   cvtpd2pi_mm_xmm_m128: toMmx('sse_cvtpd2pi', 0, (e) => sourceAddress128(e, 1)),
-  cvtsd2si_r32_xmm_m64: toInteger('sse_cvtsd2si', 32, 0),
-  cvtsd2si_r64_xmm_m64: toInteger('sse_cvtsd2si', 64, 0),
-  ucomisd_xmm_xmm_m64: compare('sse_ucomi_sd'),
-  comisd_xmm_xmm_m64: compare('sse_comi_sd'),
+  cvtsd2si_r32_xmm_m64: toInteger('f64', 32, 0),
+  cvtsd2si_r64_xmm_m64: toInteger('f64', 64, 0),
+  ucomisd_xmm_xmm_m64: compare('f64', 0),
+  comisd_xmm_xmm_m64: compare('f64', 1),
   movmskpd_r32_xmm: (e) => {
     gateSse(e)
     e.write(0, e.op('i64x2.bitmask', 'i32', [e.read(1)]))
   },
-  cvtps2pd_xmm_xmm_m64: convert('sse_cvtps2pd'),
-  cvtpd2ps_xmm_xmm_m128: convert128('sse_cvtpd2ps'),
-  cvtss2sd_xmm_xmm_m32: convert('sse_cvtss2sd'),
-  cvtsd2ss_xmm_xmm_m64: convert('sse_cvtsd2ss'),
-  cvtdq2ps_xmm_xmm_m128: convert128('sse_cvtdq2ps'),
-  cvtps2dq_xmm_xmm_m128: convert128('sse_cvtps2dq', 0),
-  cvttps2dq_xmm_xmm_m128: convert128('sse_cvtps2dq', 1),
-  cvttpd2dq_xmm_xmm_m128: convert128('sse_cvtpd2dq', 1),
-  cvtdq2pd_xmm_xmm_m64: convert('sse_cvtdq2pd'),
-  cvtpd2dq_xmm_xmm_m128: convert128('sse_cvtpd2dq', 0),
+  cvtps2pd_xmm_xmm_m64: (e) => {
+    gateSse(e)
+    const low = readLow64(e, 1)
+    e.write(
+      0,
+      choose(e, nativeWidenLow(e, low), () => exactVector(e, 'sse_cvtps2pd', [splat64(e, low)])),
+    )
+  },
+  cvtpd2ps_xmm_xmm_m128: fromVector((e, x) =>
+    choose(e, nativeNarrowPacked(e, x), () => exactVector(e, 'sse_cvtpd2ps', [x])),
+  ),
+  cvtss2sd_xmm_xmm_m32: (e) => {
+    gateSse(e)
+    const x = e.let(readLane(e, 1, 'f32'))
+    const exact = (): Val => {
+      const to = e.scratch(1)
+      e.call('sse_cvtss2sd', [to, spill(e, x)])
+      return e.loadAt('f64', to)
+    }
+    writeLane(e, e.read(0), choose(e, nativeWiden(e, x), exact))
+  },
+  cvtsd2ss_xmm_xmm_m64: (e) => {
+    gateSse(e)
+    const x = e.let(readLane(e, 1, 'f64'))
+    const exact = (): Val => {
+      const to = e.scratch(1)
+      e.call('sse_cvtsd2ss', [to, spill(e, x)])
+      return e.loadAt('f32', to)
+    }
+    writeLane(e, e.read(0), choose(e, nativeNarrow(e, x), exact))
+  },
+  cvtdq2ps_xmm_xmm_m128: fromVector((e, x) =>
+    choose(e, nativeFromIntegers(e, x), () => exactVector(e, 'sse_cvtdq2ps', [x])),
+  ),
+  cvtps2dq_xmm_xmm_m128: toIntegers('ps', 0),
+  cvttps2dq_xmm_xmm_m128: toIntegers('ps', 1),
+  cvttpd2dq_xmm_xmm_m128: toIntegers('pd', 1),
+  cvtdq2pd_xmm_xmm_m64: (e) => {
+    gateSse(e)
+    e.write(0, v(e, 'f64x2.convert_low_i32x4_s', splat64(e, readLow64(e, 1))))
+  },
+  cvtpd2dq_xmm_xmm_m128: toIntegers('pd', 0),
   movd_xmm_rm32: (e) => {
     gateSse(e)
     e.write(0, only32(e, e.read(1)))

@@ -2,10 +2,12 @@
 import { CPU_XMM } from '#abi/layout.ts'
 import type { Emit, Semantics, Val } from '../emit.ts'
 import type { sse41Rows } from '../rows/sse41.ts'
+import { choose, exactVector, readLane, writeLane } from './float.ts'
+import { laneOf, nativeRound } from './float-native.ts'
 import { blend, extractLane, insertLane, maskFromBits } from './shuffle.ts'
 import { load128 } from './sse.ts'
 import { extract, insert } from './sse2.ts'
-import { gateSse, i32, imm, read128, sourceAddress, sourceAddress128, v } from './vector.ts'
+import { gateSse, i32, imm, read128, sourceAddress128, spill, v } from './vector.ts'
 
 /** Variable blends: the sign bits of the lanes of XMM0 choose. */
 const blendByXmm0 =
@@ -38,18 +40,32 @@ const extend =
     e.write(0, value)
   }
 
+/** With a control that is only known at run time the kernel chooses. */
 const roundPacked =
-  (name: string): Semantics =>
+  (format: 'ps' | 'pd'): Semantics =>
   (e) => {
     gateSse(e)
-    e.call(name, [e.addressOf(0), sourceAddress128(e, 1), imm(e, 2)])
+    const x = read128(e, 1)
+    const exact = (): Val => exactVector(e, `sse_round_${format}`, [x], imm(e, 2))
+    const control = e.known(e.read(2))
+    e.write(0, control === undefined ? exact() : choose(e, nativeRound(e, format, x, Number(control)), exact))
   }
 
 const roundScalar =
-  (name: string): Semantics =>
+  (format: 'ss' | 'sd'): Semantics =>
   (e) => {
     gateSse(e)
-    e.call(name, [e.addressOf(0), sourceAddress(e, 1), imm(e, 2)])
+    const lane = laneOf(format)
+    const x = e.let(readLane(e, 1, lane))
+    const exact = (): Val => {
+      const to = e.scratch(1)
+      e.call(`sse_round_${format}`, [to, spill(e, x), imm(e, 2)])
+      return e.loadAt(lane, to)
+    }
+    const control = e.known(e.read(2))
+    const value =
+      control === undefined ? exact() : choose(e, nativeRound(e, format, x, Number(control)), exact)
+    writeLane(e, e.read(0), value)
   }
 
 const withImm =
@@ -94,10 +110,10 @@ export const sse41Semantics: Readonly<Record<keyof typeof sse41Rows, Semantics>>
   pmovzxwq_xmm_xmm_m32: extend('u', 16, 64),
   pmovzxdq_xmm_xmm_m64: extend('u', 32, 64),
   movntdqa_xmm_m128: load128(true),
-  roundps_xmm_xmm_m128_imm8: roundPacked('sse_round_ps'),
-  roundpd_xmm_xmm_m128_imm8: roundPacked('sse_round_pd'),
-  roundss_xmm_xmm_m32_imm8: roundScalar('sse_round_ss'),
-  roundsd_xmm_xmm_m64_imm8: roundScalar('sse_round_sd'),
+  roundps_xmm_xmm_m128_imm8: roundPacked('ps'),
+  roundpd_xmm_xmm_m128_imm8: roundPacked('pd'),
+  roundss_xmm_xmm_m32_imm8: roundScalar('ss'),
+  roundsd_xmm_xmm_m64_imm8: roundScalar('sd'),
   blendps_xmm_xmm_m128_imm8: blendByImm(32),
   blendpd_xmm_xmm_m128_imm8: blendByImm(64),
   pblendw_xmm_xmm_m128_imm8: blendByImm(16),

@@ -52,6 +52,48 @@ function scalar64(op: u32, dst: usize, a: usize, b: usize): void {
   if (sseCommit()) store<u64>(dst, r)
 }
 
+const OP_SQRT: u32 = 6
+
+/** One lane by value; what it returns counts unless CPU_FAULT is set. */
+export function sse_lane_ss(op: u32, a: f32, b: f32): f32 {
+  sseBegin()
+  const x = reinterpret<u32>(a)
+  const y = reinterpret<u32>(b)
+  const r = op == OP_SQRT ? sqrt32(y) : lane32(op, x, y)
+  sseCommit()
+  return reinterpret<f32>(r)
+}
+
+export function sse_lane_sd(op: u32, a: f64, b: f64): f64 {
+  sseBegin()
+  const x = reinterpret<u64>(a)
+  const y = reinterpret<u64>(b)
+  const r = op == OP_SQRT ? sqrt64(y) : lane64(op, x, y)
+  sseCommit()
+  return reinterpret<f64>(r)
+}
+
+/** COMISS and UCOMISS (`signalling` 1 and 0): -1, 0, 1 or NaN for a less than, equal to, greater than b, unordered. */
+export function sse_order_ss(a: f32, b: f32, signalling: u32): f32 {
+  sseBegin()
+  const relation = order32(reinterpret<u32>(a), reinterpret<u32>(b), signalling != 0)
+  sseCommit()
+  return <f32>signOf(relation)
+}
+
+export function sse_order_sd(a: f64, b: f64, signalling: u32): f64 {
+  sseBegin()
+  const relation = order64(reinterpret<u64>(a), reinterpret<u64>(b), signalling != 0)
+  sseCommit()
+  return signOf(relation)
+}
+
+function signOf(relation: u32): f64 {
+  if (relation == GREATER) return 1
+  if (relation == LESS) return -1
+  return relation == EQUAL ? 0 : NaN
+}
+
 export function sse_add_ss(dst: usize, a: usize, b: usize): void {
   const x = load<f32>(a)
   const y = load<f32>(b)
