@@ -130,7 +130,7 @@ export const CPU_CPL = 0x50c // u32
 export const CPU_AMASK = 0x510 // u64 address-size mask of the current code size
 export const CPU_SMASK = 0x518 // u64 stack-pointer mask (0xffff, 0xffff_ffff or all ones)
 export const CPU_TLB = 0x520 // u32 address of the TLB bank in force (chosen from CPL, SMAP, AC)
-export const CPU_TLB_BANKS = 0x524 // u32 address of bank 0
+export const CPU_TLB_BANKS = 0x524 // u32 address of the TLB, TLB_BYTES long
 /** u32 pending fault: FAULT_VALID | FAULT_HAS_ERROR | vector. Written by helpers, cleared by delivery. */
 export const CPU_FAULT = 0x528
 export const CPU_FAULT_ERROR = 0x52c // u32
@@ -200,7 +200,13 @@ export const CPU_POSTED_ENTRIES = 0x4040
 export const CPU_POSTED_COUNT = 256 // 32-byte entries, a power of two
 export const CPU_TRACE_RING = 0x6100 // ring of the last block heads: u32 next, then 255 x {u64 rip, u64 gpa|mode}
 export const CPU_TRACE_RING_COUNT = 255
-export const CPU_TLB_FILLED = 0x7100 // 3 banks x {local, global, large} x 128-byte bitmaps of filled TLB entries, up to 0x7580
+export const CPU_TLB_SLOT = 0x7100 // u32 address of bank 0 of the slot in force
+export const CPU_TLB_META = 0x7104 // u32 address of what is known of it
+export const CPU_TLB_GENERATION = 0x7108 // u64 number of the slot's paging-structure cache << 28, part of its keys
+export const CPU_TLB_LAST_GENERATION = 0x7110 // u64 last number given to any slot
+export const CPU_TLB_STAMP = 0x7118 // u32 grows with every change of slot
+export const CPU_TLB_USED = 0x7120 // u32 slots that were ever used
+export const CPU_TLB_GLOBALS = 0x711c // u32 global pages were entered: bit 0 in the lower half of the address space, bit 1 in the upper one
 export const CPU_RNG = 0x7580 // 0x80 bytes: 32-byte key that the machine fills from the host's random source, then generator state
 export const CPU_HALTED_AT = 0x7600 // f64 guest ns at which the vCPU went to sleep, 0 = awake; CPU_HALT_NS grows when it wakes
 export const CPU_EXIT_WAIT_NS = 0x7608 // f64 host ns spent waiting for the hub's answers
@@ -236,22 +242,30 @@ export const MODE_CPL3 = 128
 /**
  * Direct mapped by linear page number. Entry: tag for read, write, execute (linear page address, or all ones
  * when that access needs the slow path), then the address of the frame in shared memory and the gpa page.
- * Banks: supervisor; user; supervisor with EFLAGS.AC set (SMAP off); one that never fills (alignment checks,
- * data breakpoints, memory tracing).
+ * A slot holds the translations of one address space (PCID) in three banks: supervisor; user; supervisor with
+ * EFLAGS.AC set (SMAP off). Behind the slots: a bank that never fills (alignment checks, data breakpoints, memory
+ * tracing), the paging-structure cache, and what src/kernel/tlb.ts knows of each slot.
  */
-export const TLB_ENTRIES = 1024
+export const TLB_ENTRIES = 4096 // at most 4096: a summary word has a bit for each 64
 export const TLB_ENTRY_SHIFT = 5
 export const TLB_READ = 0
 export const TLB_WRITE = 8
 export const TLB_EXEC = 16
 export const TLB_HOST = 24 // u32 address of the frame
 export const TLB_GFN = 28 // u32
-export const TLB_BANK_SIZE = 0x8000
-export const TLB_BANK_COUNT = 4
+export const TLB_BANK_SIZE = 0x2_0000
 export const TLB_BANK_SUPERVISOR = 0
 export const TLB_BANK_USER = 1
 export const TLB_BANK_SUPERVISOR_AC = 2
-export const TLB_BANK_MISS = 3
+export const TLB_SLOT_BANKS = 3
+export const TLB_SLOT_SIZE = 0x6_0000
+export const TLB_SLOTS = 8
+export const TLB_MISS = 0x30_0000 // offsets from CPU_TLB_BANKS
+export const TLB_WALKS = 0x32_0000
+export const TLB_WALK_ENTRIES = 1024 // of 16 bytes
+export const TLB_META = 0x32_4000
+export const TLB_META_SIZE = 0x1a00 // per slot, see src/kernel/tlb.ts
+export const TLB_BYTES = 0x33_1000 // of everything, a multiple of 4096
 
 export const FAULT_VALID = 0x8000_0000
 export const FAULT_HAS_ERROR = 0x100

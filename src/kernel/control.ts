@@ -65,10 +65,18 @@ import { has } from './features.ts'
 import { gpa_host } from './frames.ts'
 import { cr8_read, cr8_write } from './irqchip/msr.ts'
 import { canonical } from './mmu.ts'
-import { code64, update_mode } from './mode.ts'
+import { code64, update_bank, update_mode } from './mode.ts'
 import { umip_allows } from './segments.ts'
 import { cpu, raise, raise_error, seg, VECTOR_DB, VECTOR_GP, VECTOR_UD, vm } from './state.ts'
-import { tlb_flush_all, tlb_flush_local, tlb_flush_page, tlb_switch } from './tlb.ts'
+import {
+  tlb_flush_all,
+  tlb_flush_local,
+  tlb_flush_locals,
+  tlb_flush_page,
+  tlb_flush_page_of,
+  tlb_flush_pcid,
+  tlb_select,
+} from './tlb.ts'
 
 const CR0_WRITABLE: u32 =
   CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG
@@ -120,6 +128,13 @@ export function cr3_load(value: u64): bool {
   return true
 }
 
+/** The TLB follows CR3 and CR4.PCIDE. */
+function address_space(keep: bool): void {
+  const pcid = load<u32>(cpu, CPU_CR4) & CR4_PCIDE ? load<u32>(cpu, CPU_CR3) & 0xfff : 0
+  tlb_select(pcid, keep)
+  update_bank()
+}
+
 function write_cr3(value: u64): void {
   const cr4 = load<u32>(cpu, CPU_CR4)
   let keep = false
@@ -140,7 +155,7 @@ function write_cr3(value: u64): void {
     }
   }
   store<u64>(cpu, value, CPU_CR3)
-  tlb_switch(keep)
+  address_space(keep)
 }
 
 // --- CR0, CR4 ------------------------------------------------------------------------------------------------------------
@@ -215,6 +230,7 @@ function write_cr4(value: u64): void {
   }
   store<u64>(cpu, next, CPU_CR4)
   if (paging) tlb_flush_all()
+  if ((old ^ next) & CR4_PCIDE) address_space(true)
   update_mode()
 }
 
@@ -308,7 +324,6 @@ export function sys_invlpg(gva: u64): void {
   if (privileged() && canonical(gva)) tlb_flush_page(gva)
 }
 
-/** Only the current PCID's translations are ever cached, so those of another one need no work. */
 export function sys_invpcid(type: u64, low: u64, high: u64): void {
   if (!privileged()) return
   const pcid = low & 0xfff
@@ -319,11 +334,9 @@ export function sys_invpcid(type: u64, low: u64, high: u64): void {
     return
   }
   if (type == 2) tlb_flush_all()
-  else if (type == 3) tlb_flush_local()
-  else if (!enabled || pcid == (load<u64>(cpu, CPU_CR3) & 0xfff)) {
-    if (type == 0) tlb_flush_page(high)
-    else tlb_flush_local()
-  }
+  else if (type == 3) tlb_flush_locals()
+  else if (type == 0) tlb_flush_page_of(<u32>pcid, high)
+  else tlb_flush_pcid(<u32>pcid)
 }
 
 export function sys_wbinvd(): void {

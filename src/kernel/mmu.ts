@@ -15,7 +15,6 @@ import {
   CPU_EFER,
   CPU_EFLAGS,
   CPU_MODE,
-  CPU_TLB,
   FRAME_CODE,
   FRAME_DIRTY_LOG,
   FRAME_IO_WRITE,
@@ -26,7 +25,6 @@ import {
   MODE_CS_MASK,
   MODE_FLAT,
   SEG_SS,
-  TLB_BANK_MISS,
   TLB_BANK_SUPERVISOR,
   TLB_BANK_SUPERVISOR_AC,
   TLB_BANK_USER,
@@ -60,7 +58,7 @@ import { mmio_read, mmio_write } from './io.ts'
 import { RIGHTS_ALL, walk, walk_gpa, walk_large, walk_rights } from './paging.ts'
 import { RECSEG_CHECK } from '../abi/record.ts'
 import { cpu, fault_pending, raise, raise_error, VECTOR_GP, VECTOR_SS, VECTOR_UD } from './state.ts'
-import { tlb_bank, tlb_entry, tlb_fill } from './tlb.ts'
+import { tlb_entry, tlb_fill, tlb_never_hits } from './tlb.ts'
 
 
 export const PAGE_RAM: u32 = 0
@@ -330,19 +328,35 @@ function straddles(lin: u64, bytes: u32, seg: u32): bool {
 export function permit(lin: u64, bytes: u32, seg: u32, write: bool): bool {
   page_seg = seg & 7
   if (straddles(lin, bytes, seg)) return false
-  if (load<u32>(cpu, CPU_TLB) != <u32>tlb_bank(TLB_BANK_MISS)) return true
+  if (!tlb_never_hits()) return true
   if (misaligned(lin, bytes)) return false
   watch(lin, bytes, write)
   return true
 }
 
+/** Nothing but the page decides: the access lies within one, and no alignment or breakpoint is to be looked at. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+function plain(gva: u64, bytes: u32): bool {
+  return (<u32>gva & 0xfff) + bytes <= 0x1000 && !tlb_never_hits()
+}
+
 function instruction_load<T>(gva: u64, seg: u32): T {
+  if (plain(gva, sizeof<T>())) {
+    page_seg = seg & 7
+    const host = page(gva, own_access())
+    if (host) return load<T>(host)
+    return page_kind == PAGE_FAULT ? 0 : <T>mmio_read(page_gpa, sizeof<T>())
+  }
   if (!permit(gva, sizeof<T>(), seg, false)) return 0
   return lin_load<T>(gva, own_access())
 }
 
 function instruction_store<T>(gva: u64, value: T, seg: u32): void {
-  if (permit(gva, sizeof<T>(), seg, true)) lin_store<T>(gva, value, own_access())
+  if (plain(gva, sizeof<T>())) {
+    page_seg = seg & 7
+    lin_store<T>(gva, value, own_access())
+  } else if (permit(gva, sizeof<T>(), seg, true)) lin_store<T>(gva, value, own_access())
 }
 
 export function mem_load8(gva: u64, seg: u32): u32 {
@@ -385,7 +399,7 @@ export function mem_store_bytes(gva: u64, address: u32, count: u32, seg: u32): v
 export function mem_probe(gva: u64, bytes: u32, write: u32, seg: u32): void {
   page_seg = seg & 7
   if (straddles(gva, bytes, seg)) return
-  if (load<u32>(cpu, CPU_TLB) == <u32>tlb_bank(TLB_BANK_MISS) && misaligned(gva, bytes)) return
+  if (tlb_never_hits() && misaligned(gva, bytes)) return
   lin_probe(gva, bytes, own_access() | (write ? ACC_WRITE : ACC_READ))
 }
 

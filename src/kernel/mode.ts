@@ -31,7 +31,6 @@ import {
   SEG_ES,
   SEG_LIMIT,
   SEG_SS,
-  TLB_BANK_MISS,
   TLB_BANK_SUPERVISOR,
   TLB_BANK_SUPERVISOR_AC,
   TLB_BANK_USER,
@@ -52,7 +51,7 @@ import {
 } from './arch.ts'
 import { alignment_checks, update_single } from './debug.ts'
 import { cpu, seg } from './state.ts'
-import { tlb_bank } from './tlb.ts'
+import { tlb_bank, tlb_missing } from './tlb.ts'
 
 /** Base 0, 4 GiB, writable data growing up. */
 function flat_data(i: i32): bool {
@@ -75,13 +74,15 @@ function flat_code(): bool {
   )
 }
 
-/** The part of the mode that EFLAGS.AC and the CPL decide: which TLB bank generated code looks into. */
+/** The part of the mode that EFLAGS.AC, the CPL and the address space decide: the TLB bank that generated code looks into. */
 export function update_bank(): void {
   let bank: u32 = TLB_BANK_SUPERVISOR
-  if (load<u32>(cpu, CPU_CPL) == 3) bank = alignment_checks() ? TLB_BANK_MISS : TLB_BANK_USER
-  else if (load<u32>(cpu, CPU_CR4) & CR4_SMAP && load<u32>(cpu, CPU_EFLAGS) & EFLAGS_AC) bank = TLB_BANK_SUPERVISOR_AC
-  if (load<u32>(cpu, CPU_DR7) & DR7_ENABLES) bank = TLB_BANK_MISS
-  store<u32>(cpu, <u32>tlb_bank(bank), CPU_TLB)
+  let never = (load<u32>(cpu, CPU_DR7) & DR7_ENABLES) != 0
+  if (load<u32>(cpu, CPU_CPL) == 3) {
+    bank = TLB_BANK_USER
+    never = never || alignment_checks()
+  } else if (load<u32>(cpu, CPU_EFLAGS) & EFLAGS_AC && load<u32>(cpu, CPU_CR4) & CR4_SMAP) bank = TLB_BANK_SUPERVISOR_AC
+  store<u32>(cpu, never ? tlb_missing() : <u32>tlb_bank(bank), CPU_TLB)
 }
 
 export function update_mode(): void {

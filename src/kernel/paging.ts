@@ -2,7 +2,7 @@
  * Page-structure walks: 2-level (PSE, PSE-36), PAE and 4-level paging, straight from guest frames.
  * SDM Vol. 3, "Paging". A first pass reads; only when an accessed or dirty bit is missing does a second pass set
  * them, by compare-and-swap against the entry that was judged, from the top again if another vCPU changed one.
- * A walk that faults sets no bit.
+ * A walk that faults sets no bit. In 4-level paging most walks start at the page table that an earlier one found.
  */
 import {
   CPU_CR0,
@@ -46,6 +46,7 @@ import {
 } from './arch.ts'
 import { a20, frame_touch, gpa_host } from './frames.ts'
 import { cpu, fault_pending, raise_page_fault, vm } from './state.ts'
+import { tlb_table, tlb_table_enter } from './tlb.ts'
 
 const PHYSICAL: u64 = 0x000f_ffff_ffff_f000
 
@@ -70,6 +71,15 @@ function fault(lin: u64, acc: u32, code: u32): bool {
   }
   raise_page_fault(lin, error)
   return false
+}
+
+/** Rights as tlb_table_enter() keeps them below a frame address: PTE_W, PTE_U, and this bit for PTE_XD. */
+const TABLE_XD: u32 = 1
+
+// @ts-ignore: AssemblyScript decorator
+@inline
+function table_rights(table: u32): u64 {
+  return <u64>(table & <u32>(PTE_W | PTE_U)) | (<u64>(table & TABLE_XD) << 63)
 }
 
 /** May an access do what it wants with these rights? (SDM Vol. 3, "Determination of Access Rights") */
@@ -146,12 +156,63 @@ function walk32(lin: u64, acc: u32, set: bool): bool {
   return true
 }
 
+/** Bits that must be 0 in an entry of PAE or 4-level paging; long mode ignores bits 62:52, PAE paging reserves them. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+function reserved_bits(efer: u32): u64 {
+  const beyond = ~((<u64>1 << load<u32>(vm, VM_MAXPHYADDR)) - 1)
+  return (efer & EFER_LMA ? beyond & 0x000f_ffff_ffff_ffff : beyond & ~PTE_XD) | (efer & EFER_NXE ? 0 : PTE_XD)
+}
+
+/**
+ * 4-level paging from the tables that an earlier walk found: true if the translation is plainly there. Everything
+ * else, faults and missing A or D bits too, is left to a walk from the top, which knows best.
+ */
+function walk_known(lin: u64, acc: u32): bool {
+  const reserved = reserved_bits(load<u32>(cpu, CPU_EFER))
+  const want = acc & ACC_WRITE ? PTE_P | PTE_A | PTE_D : PTE_P | PTE_A
+  let table = tlb_table(lin, 1)
+  let large = false
+  let entry: u64
+  if (table != 0) entry = load<u64>(<usize>(table & ~0xfff) + ((<usize>(lin >> 12) & 0x1ff) << 3))
+  else {
+    table = tlb_table(lin, 2)
+    if (table == 0) return false
+    entry = load<u64>(<usize>(table & ~0xfff) + ((<usize>(lin >> 21) & 0x1ff) << 3))
+    large = (entry & PTE_PS) != 0
+    if (large) {
+      if (entry & 0x1f_e000) return false
+    } else {
+      if ((entry & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || entry & reserved) return false
+      const host = entry_host(entry & PHYSICAL)
+      if (host == 0) return false
+      const through = table_rights(table)
+      const rights = (through & (entry | PTE_XD)) | (entry & PTE_XD)
+      table = enter_table(lin, 1, host, rights)
+      entry = load<u64>(host + ((<usize>(lin >> 12) & 0x1ff) << 3))
+    }
+  }
+  if ((entry & want) != want || entry & reserved) return false
+  const through = table_rights(table)
+  const rights = (through & (entry | PTE_XD)) | (entry & (PTE_XD | PTE_D | PTE_G))
+  if (!rights_allow(rights, acc)) return false
+  const offset: u64 = large ? 0x1f_ffff : 0xfff
+  walk_gpa = (entry & PHYSICAL & ~offset) | (lin & offset)
+  walk_rights = rights
+  walk_large = large
+  return true
+}
+
+/** Remembers the table of `level` for a linear address; the rights are those of the levels above. */
+function enter_table(lin: u64, level: u32, host: usize, rights: u64): u32 {
+  const bits = <u32>(rights & (PTE_W | PTE_U)) | (rights & PTE_XD ? TABLE_XD : 0)
+  tlb_table_enter(lin, level, <u32>host, bits)
+  return <u32>host | bits
+}
+
 function walk64(lin: u64, acc: u32, set: bool): bool {
   const lma = (load<u32>(cpu, CPU_EFER) & EFER_LMA) != 0
-  const nxe = (load<u32>(cpu, CPU_EFER) & EFER_NXE) != 0
-  const beyond = ~((<u64>1 << load<u32>(vm, VM_MAXPHYADDR)) - 1)
-  // Long mode ignores bits 62:52; PAE paging reserves them.
-  const reserved = (lma ? beyond & 0x000f_ffff_ffff_ffff : beyond & ~PTE_XD) | (nxe ? 0 : PTE_XD)
+  const reserved = reserved_bits(load<u32>(cpu, CPU_EFER))
   let rights: u64 = PTE_W | PTE_U
   let table: u64
   let level: u32
@@ -173,14 +234,15 @@ function walk64(lin: u64, acc: u32, set: bool): bool {
     const entry = host ? load<u64>(host) : ~(<u64>0)
     if (!(entry & PTE_P)) return fault(lin, acc, 0)
     if (entry & reserved) return fault(lin, acc, 9)
+    if (level < 3 && lma && accessed && host) enter_table(lin, level, host & ~0xfff, rights)
     rights = (rights & (entry | PTE_XD)) | (entry & PTE_XD)
     const leaf = level == 1 || (entry & PTE_PS) != 0
     if (!leaf) {
-      accessed &= entry
       if (set && !(entry & PTE_A) && !update<u64>(gpa, entry, PTE_A)) {
         retry = true
         return true
       }
+      if (!set) accessed &= entry
       table = entry & PHYSICAL
       level--
       continue
@@ -214,6 +276,10 @@ export function walk(lin: u64, acc: u32): bool {
     walk_gpa = lin
     walk_rights = RIGHTS_ALL
     walk_large = false
+    return true
+  }
+  if (load<u32>(cpu, CPU_EFER) & EFER_LMA && walk_known(lin, acc)) {
+    if (!(load<u32>(cpu, CPU_CR4) & CR4_PGE)) walk_rights &= ~PTE_G
     return true
   }
   const wide = (load<u32>(cpu, CPU_CR4) & CR4_PAE) != 0

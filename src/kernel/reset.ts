@@ -72,7 +72,7 @@ import { lapic_init, lapic_reset } from './irqchip/lapic.ts'
 import { update_mode } from './mode.ts'
 import { pv_reset } from './pv.ts'
 import { cpu } from './state.ts'
-import { tlb_flush_all, tlb_init } from './tlb.ts'
+import { tlb_flush_all, tlb_init, tlb_select } from './tlb.ts'
 
 const REAL_DATA: u32 = 0x93 // present, writable, accessed
 const REAL_CODE: u32 = 0x9b
@@ -155,6 +155,7 @@ export function cpu_reset(): void {
 export function cpu_init(): void {
   common((load<u32>(cpu, CPU_CR0) & (CR0_CD | CR0_NW)) | CR0_ET)
   lapic_init(cpu)
+  tlb_select(0, true)
   tlb_flush_all()
   update_mode()
 }

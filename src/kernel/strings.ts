@@ -22,7 +22,6 @@ import {
   CPU_RIP,
   CPU_RSI,
   CPU_SINGLE,
-  CPU_TLB,
   MODE_CS64,
   MODE_CS_MASK,
   MODE_FLAT,
@@ -30,7 +29,6 @@ import {
   SEG_ES,
   SEG_FS,
   SEG_LIMIT,
-  TLB_BANK_MISS,
 } from '../abi/layout.ts'
 import { ACC_WRITE, EFLAGS_DF } from './arch.ts'
 import { code_store } from './code-cache.ts'
@@ -56,7 +54,7 @@ import {
 } from './mmu.ts'
 import { seg_linear } from './segments.ts'
 import { cpu, fault_pending, seg } from './state.ts'
-import { tlb_bank } from './tlb.ts'
+import { tlb_never_hits } from './tlb.ts'
 
 const WRITE: u32 = 0x100
 /** About 20 us of work: the longest that an interrupt waits for a string instruction. */
@@ -85,7 +83,7 @@ function begin(bytes: u32, rep: u32, addressBytes: u32, segByte: u32): void {
   step = backward ? -(<i64>bytes) : <i64>bytes
   left = rep ? load<u64>(cpu, CPU_RCX) & addressMask : 1
   work = 0
-  fast = rep != 0 && !backward && load<u32>(cpu, CPU_TLB) != <u32>tlb_bank(TLB_BANK_MISS) && !load<u32>(cpu, CPU_SINGLE)
+  fast = rep != 0 && !backward && !tlb_never_hits() && !load<u32>(cpu, CPU_SINGLE)
 }
 
 /** rSI, rDI or rCX: a 16-bit register keeps its upper part, a 32-bit one is zero-extended. */

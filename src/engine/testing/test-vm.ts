@@ -71,7 +71,7 @@ export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<
   new Uint8Array(memory.buffer, abi.ISA_TABLES_BASE).set(tables)
   const vm = abi.ARENA_BASE
   const firstCpu = vm + abi.VM_SIZE
-  const cpuBytes = abi.CPU_SIZE + abi.TLB_BANK_SIZE * abi.TLB_BANK_COUNT + CACHE_SIZE
+  const cpuBytes = abi.CPU_SIZE + abi.TLB_BYTES + CACHE_SIZE
   const frameMap = 0x300_0000
   const gfnCount = ramBytes / abi.PAGE_SIZE
   const frames = FRAMES_AT / abi.PAGE_SIZE
@@ -93,7 +93,7 @@ export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<
   const kernel = instance.exports as unknown as TestKernel
   cpus.forEach((cpu, i) => {
     const banks = cpu + abi.CPU_SIZE
-    const cache = banks + abi.TLB_BANK_SIZE * abi.TLB_BANK_COUNT
+    const cache = banks + abi.TLB_BYTES
     set(vm + abi.VM_CPU_PTRS + i * 4, cpu)
     set(cpu + abi.CPU_VM, vm)
     set(cpu + abi.CPU_INDEX, i)

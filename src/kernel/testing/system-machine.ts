@@ -20,9 +20,9 @@ const ENTRY = 'src/kernel/system-exports.ts'
 export const VM = 0x10_0000
 const FRAME_MAP = 0x14_0000
 const CPUS = 0x16_0000
-const CPU_STRIDE = abi.CPU_SIZE + abi.TLB_BANK_SIZE * abi.TLB_BANK_COUNT
+const CPU_STRIDE = abi.CPU_SIZE + abi.TLB_BYTES
 /** Address of gpa 0. */
-const RAM = 0x30_0000
+const RAM = 0x60_0000
 /** gfns that the map covers: 64 MiB of guest-physical space. */
 const GFN_COUNT = 0x4000
 const RAM_PAGES = 0x800

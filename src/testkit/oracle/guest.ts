@@ -108,7 +108,7 @@ export class Guest {
     this.#vm = abi.ARENA_BASE
     this.#cpu = this.#vm + abi.VM_SIZE
     const banks = this.#cpu + abi.CPU_SIZE
-    const cache = banks + abi.TLB_BANK_SIZE * abi.TLB_BANK_COUNT
+    const cache = banks + abi.TLB_BYTES
     const frameMap = cache + CACHE_SIZE
     this.#frames = (frameMap + GFN_COUNT * 4 + 0xfff) & ~0xfff
     const kernel = new WebAssembly.Instance(kernelModule, {
