@@ -19,7 +19,7 @@ import {
   type Mode,
 } from './modes.ts'
 import { Random } from './random.ts'
-import { float32, float64, float80, integer, vector } from './values.ts'
+import { float32, float64, float80, integer, pairs32, pairs64, vector } from './values.ts'
 
 export interface Case {
   readonly row: Row
@@ -178,6 +178,28 @@ function fillFloat(c: CaseBuilder, row: Row): void {
     view.setBigUint64(fx + at.FX_XMM + 16 * i, low, true)
     view.setBigUint64(fx + at.FX_XMM + 16 * i + 8, high, true)
   }
+}
+
+/**
+ * Half of the floating-point cases again, with what random choices rarely bring together: PE sticky and the rounding of every
+ * program, and operands whose sum, product or quotient is at an edge of the format. From a sequence of its own.
+ */
+function meet(c: CaseBuilder, random: Random, target: bigint, bytes: number): void {
+  if (random.chance(0.5)) return
+  const { view } = c
+  const fx = at.STATE_FX
+  let mxcsr = 0x1fa0
+  if (random.chance(0.3)) mxcsr ^= random.pick([0x8000, 0x40, 0x2000, 0x4000, 0x1000, 0x20, 0x800, 0x100, 2])
+  if (random.chance(0.3)) mxcsr |= random.bits() & 0x1f
+  view.setUint32(fx + at.FX_MXCSR, mxcsr, true)
+  const pair = random.chance(0.5) ? pairs32(random) : pairs64(random)
+  for (let i = 0; i < 16; i++) {
+    view.setBigUint64(fx + at.FX_XMM + 16 * i, pair(i & 1), true)
+    view.setBigUint64(fx + at.FX_XMM + 16 * i + 8, pair(i & 1), true)
+  }
+  if (bytes > 16 || bytes < 4) return
+  for (let i = 0; i + 4 <= Math.min(bytes, 16); i += 8)
+    c.poke(target + BigInt(i), pair(1), Math.min(bytes, 8))
 }
 
 function fillMemory(c: CaseBuilder, row: Row, target: bigint, bytes: number): void {
@@ -502,6 +524,8 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   fillRegisters(c, mode)
   fillFloat(c, row)
   fillMemory(c, row, target, bytes)
+  if (FLOAT.test(row.id) && !row.mnemonic.startsWith('f'))
+    meet(c, new Random(`${row.id}/${width}/${seed}/meet`), target, bytes)
   if (memory) aim(c, shape, made)
   prepare(c, row, shape, made, target)
   if (bytes <= 8 && !memory && implicit) c.poke(target, integer(random), bytes)

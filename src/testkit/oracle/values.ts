@@ -82,6 +82,61 @@ export function float64(random: Random): bigint {
   return sign | (BigInt(random.between(0, 3)) << 52n) | fraction
 }
 
+/**
+ * 64-bit halves of first (0) and second (1) operands that belong together: exponents whose product or quotient lies about an end
+ * of the format, or numbers that nearly cancel. Now and then a lane is anything.
+ */
+export function pairs64(random: Random): (which: number) => bigint {
+  const kind = random.below(7)
+  const [low, high] = [random.between(1, 8), random.between(1030, 2046)]
+  const base = float64(random)
+  const exponent = (which: number): number => {
+    if (kind === 0) return which === 0 ? low : 1023 + random.between(-6, 2) // product about 2^-1022
+    if (kind === 1) return which === 0 ? high : 2046 + 1023 - high + random.between(-1, 1) // about the largest
+    if (kind === 2) return which === 0 ? low + 30 : low + 30 + 1022 + random.between(-1, 1) // quotient about 2^-1022
+    return 1023 + random.between(-1, 1)
+  }
+  const fraction = (): bigint => {
+    const shape = random.below(4)
+    if (shape === 0) return 0n
+    if (shape === 1) return (1n << 52n) - 1n
+    return shape === 2 ? BigInt(random.below(4)) : random.u64() & ((1n << 52n) - 1n)
+  }
+  return (which) => {
+    if (random.chance(0.08)) return float64(random)
+    const sign = random.chance(0.5) ? 1n << 63n : 0n
+    if (kind === 4) return BigInt.asUintN(64, base + BigInt(random.below(3) - 1)) ^ sign // cancels, or nearly
+    // halves of numbers just below 2^-1021: tiny, but rounded to the smallest normal
+    if (kind === 6)
+      return sign | (which === 0 ? 0x0020_0000_0000_0000n - BigInt(random.below(4)) : 0x3fe0_0000_0000_0000n)
+    if (kind === 5) return random.pick([0n, 0n, 0x3ff0_0000_0000_0000n, 0x4008_0000_0000_0000n]) | sign
+    return sign | (BigInt(Math.min(2046, Math.max(0, exponent(which)))) << 52n) | fraction()
+  }
+}
+
+/** The same for two 32-bit lanes. */
+export function pairs32(random: Random): (which: number) => bigint {
+  const kind = random.below(7)
+  const [low, high] = [random.between(1, 8), random.between(128, 254)]
+  const base = float32(random)
+  const exponent = (which: number): number => {
+    if (kind === 0) return which === 0 ? low : 127 + random.between(-6, 2)
+    if (kind === 1) return which === 0 ? high : 254 + 127 - high + random.between(-1, 1)
+    if (kind === 2) return which === 0 ? low + 30 : low + 30 + 126 + random.between(-1, 1)
+    return 127 + random.between(-1, 1)
+  }
+  const lane = (which: number): number => {
+    if (random.chance(0.08)) return float32(random)
+    const sign = random.chance(0.5) ? 0x8000_0000 : 0
+    if (kind === 4) return ((base + random.below(3) - 1) ^ sign) >>> 0
+    if (kind === 6) return (sign | (which === 0 ? 0x0100_0000 - random.below(4) : 0x3f00_0000)) >>> 0
+    if (kind === 5) return (random.pick([0, 0, 0x3f80_0000, 0x4040_0000]) | sign) >>> 0
+    const fraction = random.pick([0, 0x7f_ffff, random.below(4), random.bits() & 0x7f_ffff])
+    return (sign | (Math.min(254, Math.max(0, exponent(which))) << 23) | fraction) >>> 0
+  }
+  return (which) => BigInt(lane(which)) | (BigInt(lane(which)) << 32n)
+}
+
 const F80: readonly (readonly [bigint, number])[] = [
   [0n, 0], [1n << 63n, 16383], [1n << 63n, 32767], [3n << 62n, 32767], [(3n << 62n) | 12345n, 32767], [(1n << 63n) | 12345n, 32767],
   [1n, 0], [(1n << 63n) - 1n, 0], [1n << 63n, 0], [1n << 63n, 1], [~0n, 32766], [0xc90f_daa2_2168_c235n, 16384], [1n << 62n, 16383],
