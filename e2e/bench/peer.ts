@@ -1,39 +1,25 @@
 /** What is measured: somebody who boots a kernel with an initramfs and gives a console. */
+import type { MachineStats } from '#machine/stats.ts'
 
 export interface BootImage {
   readonly kernel: string
   readonly initrd: string
   readonly append: string
+  /** Raw images, read-only. */
+  readonly disks: readonly string[]
   readonly memoryMiB: number
   readonly cpus: number
   readonly prompt: string
 }
 
 export interface Peer {
-  readonly name: string
   /** Milliseconds from the request to boot until the prompt stood on the console. */
   readonly bootMs: number
   /** Runs a command in the guest's shell until `done` appears; everything printed since. */
   run(command: string, done: string, timeoutMs: number): Promise<string>
   /** Counters, where the peer has them. */
-  counters?(): Promise<Readonly<Record<string, number>>>
+  stats?(): Promise<MachineStats>
   close(): Promise<void>
-}
-
-export interface KernelTime {
-  readonly ms: number
-  readonly checksum: string
-}
-
-/** "name ms checksum" lines of the benchmark program. */
-export function parseTimes(output: string): Map<string, KernelTime> {
-  const times = new Map<string, KernelTime>()
-  for (const match of output.matchAll(/^([a-z0-9-]+) ([\d.]+) ([0-9a-f]{8})\r?$/gm)) {
-    const [, name, ms, checksum] = match
-    if (name !== undefined && ms !== undefined && checksum !== undefined)
-      times.set(name, { ms: Number(ms), checksum })
-  }
-  return times
 }
 
 /** Collects console output and answers waits; shared by peers whose console is a byte stream. */

@@ -16,15 +16,20 @@ export async function bootQemu(image: BootImage): Promise<Peer> {
       ['-kernel', image.kernel],
       ['-initrd', image.initrd],
       ['-append', image.append],
+      image.disks.flatMap((file) => ['-drive', `file=${file},format=raw,if=virtio,readonly=on`]),
       ['-nodefaults', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
     ].flat(),
     { stdio: ['pipe', 'pipe', 'inherit'] },
   )
   const console = new ConsoleLog()
   qemu.stdout.on('data', (data: Buffer) => console.add(data.toString('latin1')))
-  await console.wait(image.prompt, 180_000, 0)
+  try {
+    await console.wait(image.prompt, 180_000, 0)
+  } catch (error) {
+    qemu.kill('SIGKILL')
+    throw error
+  }
   return {
-    name: 'QEMU TCG',
     bootMs: performance.now() - started,
     run(command, done, timeoutMs) {
       const output = console.wait(done, timeoutMs)

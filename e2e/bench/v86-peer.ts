@@ -88,7 +88,6 @@ export async function bootV86(browser: Browser, image: BootImage): Promise<Peer>
   await page.evaluate(startV86, { append: image.append, memoryMiB: image.memoryMiB })
   await console.wait(image.prompt, 240_000, 0)
   return {
-    name: 'v86',
     bootMs: performance.now() - started,
     async run(command, done, timeoutMs) {
       const output = console.wait(done, timeoutMs)

@@ -23,31 +23,42 @@ interface PageGlobals {
 
 export interface WebkvmPeer extends Peer {
   readonly page: Page
-  counters(): Promise<Readonly<Record<string, number>>>
-  /** Guest instructions retired so far, and host ns. */
-  progress(): Promise<{ instructions: number; atNs: number }>
+  /** Part of bootMs: until the vCPUs ran. */
+  readonly setupMs: number
+  stats(): Promise<MachineStats>
 }
 
-/** Fills in the form for one's own kernel; the Start button is left to the caller. */
-async function fillForm(page: Page, url: string, image: BootImage): Promise<void> {
+/** Files up to this size go through the connection, which takes no more; a disk is given by its path. */
+const asBuffer = (name: string): { name: string; mimeType: string; buffer: Buffer } => ({
+  name: path.basename(name),
+  mimeType: 'application/octet-stream',
+  buffer: readFileSync(name),
+})
+
+/** A page whose form is filled in for these images; pressing Start is left to bootPage(). */
+export async function openPage(browser: Browser, url: string, image: BootImage): Promise<Page> {
+  const page = await browser.newPage()
   await page.goto(`${url}?autostart=0`)
   await page.waitForSelector('#own-start:not([disabled])', { state: 'attached' })
   await page.locator('#own summary').click()
-  const file = (name: string): { name: string; mimeType: string; buffer: Buffer } => ({
-    name: path.basename(name),
-    mimeType: 'application/octet-stream',
-    buffer: readFileSync(name),
-  })
-  await page.setInputFiles('#own-kernel', file(image.kernel))
-  await page.setInputFiles('#own-initrd', file(image.initrd))
+  await page.setInputFiles('#own-kernel', asBuffer(image.kernel))
+  await page.setInputFiles('#own-initrd', asBuffer(image.initrd))
+  const [disk, ...more] = image.disks
+  if (more.length > 0) throw new Error("the page's form takes one disk")
+  if (disk !== undefined) {
+    await page.setInputFiles('#own-disk', disk)
+    await page.uncheck('#own-keep')
+  }
   await page.fill('#own-append', image.append)
   await page.fill('#memory', `${image.memoryMiB}M`)
   await page.fill('#cpus', String(image.cpus))
+  return page
 }
 
-export async function bootWebkvm(browser: Browser, url: string, image: BootImage): Promise<WebkvmPeer> {
-  const page = await browser.newPage()
-  await fillForm(page, url, image)
+/** A terminal out of sight paints nothing; neither does a hidden status line. */
+const QUIET = '#terminal { position: fixed; left: -20000px } #status { display: none }'
+
+export async function bootPage(page: Page, image: BootImage): Promise<WebkvmPeer> {
   const started = performance.now()
   await page.click('#own-start')
   await page.waitForFunction(
@@ -55,11 +66,12 @@ export async function bootWebkvm(browser: Browser, url: string, image: BootImage
       (globalThis as PageGlobals).webkvm?.machine?.state === 'running' ||
       !(document.getElementById('error')?.hidden ?? true),
     undefined,
-    { timeout: 60_000, polling: 20 },
+    { timeout: 60_000, polling: 10 },
   )
   const failure = await page.evaluate(() =>
     document.getElementById('error')?.hidden === false ? document.getElementById('error')?.textContent : null,
   )
+  const setupMs = performance.now() - started
   if (failure !== null && failure !== undefined) throw new Error(`the page could not boot: ${failure}`)
   await page.evaluate(
     (prompt) =>
@@ -67,30 +79,35 @@ export async function bootWebkvm(browser: Browser, url: string, image: BootImage
     image.prompt,
   )
   const bootMs = performance.now() - started
+  await page.addStyleTag({ content: QUIET })
   return {
-    name: 'webkvm',
     page,
     bootMs,
+    setupMs,
     run: (command, done, timeoutMs) =>
       page.evaluate(
         async (job) => {
           const { machine } = (globalThis as PageGlobals).webkvm ?? {}
           if (machine === undefined) throw new Error('no machine runs in this page')
           const from = machine.console.mark
-          const kept = machine.console.output.length
           machine.console.send(`${job.command}\n`)
           await machine.console.waitForText(job.done, { timeoutMs: job.timeoutMs, from })
-          return machine.console.output.slice(kept)
+          const { output, mark } = machine.console
+          // The kept history may have lost its beginning meanwhile.
+          return output.slice(Math.max(0, output.length - (mark - from)))
         },
         { command, done, timeoutMs },
       ),
-    counters: () =>
-      page.evaluate(() => (globalThis as PageGlobals).webkvm?.machine?.stats().exitsByKind ?? {}),
-    progress: () =>
+    stats: () =>
       page.evaluate(() => {
-        const stats = (globalThis as PageGlobals).webkvm?.machine?.stats()
-        return { instructions: stats?.instructions ?? 0, atNs: stats?.atNs ?? 0 }
+        const { machine } = (globalThis as PageGlobals).webkvm ?? {}
+        if (machine === undefined) throw new Error('no machine runs in this page')
+        return machine.stats()
       }),
     close: () => page.close(),
   }
+}
+
+export async function bootWebkvm(browser: Browser, url: string, image: BootImage): Promise<WebkvmPeer> {
+  return bootPage(await openPage(browser, url, image), image)
 }

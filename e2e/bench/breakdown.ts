@@ -1,0 +1,110 @@
+/** Sorts CPU samples of vCPU workers by what they were doing, and by function. */
+import type { Place, TracedThread } from './trace.ts'
+
+/** Modules of kernel.wasm (src/kernel), by what they are for. */
+const KERNEL_PARTS: readonly (readonly [RegExp, string])[] = [
+  [/^(decoder|code-cache)/, 'decode'],
+  [/^(mmu|paging|tlb|frames|rmw)/, 'page walks and TLB'],
+  [/^(irqchip|interrupt|delivery|iret|pv|clock)/, 'interrupts, faults, time'],
+  [/^(exit|io|mmio)/, 'exits'],
+  [/^fp/, 'floating point helpers'],
+  [/^(strings|simd)/, 'string and vector helpers'],
+  [/^run/, 'block look-up'],
+]
+
+const KERNEL_PREFIX = 'src/kernel/'
+const isKernel = (name: string): boolean => name.startsWith(KERNEL_PREFIX)
+
+export interface Breakdown {
+  /** ms by kind of work. */
+  readonly kinds: ReadonlyMap<string, number>
+  /** ms by function, what runs only. */
+  readonly functions: ReadonlyMap<string, number>
+}
+
+export const ASLEEP = 'asleep (HLT)'
+export const HUB = "waiting for the hub's answer"
+
+type Classify = (place: Place) => readonly [kind: string, name: string]
+
+/** kernel.wasm and interp.wasm have names; modules that the JIT makes are all the others. */
+function classifier(places: readonly Place[]): Classify {
+  const known = new Map<string, 'kernel' | 'interpreter'>()
+  for (const { frames } of places) {
+    for (const { functionName, url = '' } of frames) {
+      if (!url.startsWith('wasm://')) continue
+      if (isKernel(functionName)) known.set(url, 'kernel')
+      else if (functionName === 'run' && known.get(url) === undefined) known.set(url, 'interpreter')
+    }
+  }
+  return ({ frames }) => {
+    const { functionName: name = '', url = '' } = frames[0] ?? {}
+    if (url.startsWith('wasm://')) {
+      const module = known.get(url)
+      if (module === 'interpreter')
+        return ['interpret', name === 'run' ? 'interpreter loop' : `handler ${name}`]
+      if (module === undefined) return ['compiled guest code', 'compiled guest code']
+      const part = name.slice(KERNEL_PREFIX.length)
+      const kind = KERNEL_PARTS.find(([pattern]) => pattern.test(part))?.[1]
+      return [kind ?? 'other helpers of kernel.wasm', `kernel ${part}`]
+    }
+    if (name === 'wait') {
+      const forHub = frames.some((frame) => /exit_sync|posted_room|trace_room/.test(frame.functionName))
+      return forHub ? [HUB, HUB] : [ASLEEP, ASLEEP]
+    }
+    if (name === 'now' && url === '')
+      return ['JavaScript: generating code, host calls', 'clock (performance.now)']
+    if (name === '(garbage collector)') return ['garbage collection', name]
+    if (name === '(idle)') return ['idle worker', name]
+    if (url !== '')
+      return ['JavaScript: generating code, host calls', `js ${name === '' ? '(anonymous)' : name}`]
+    return ['V8 itself: compiling, linking', name]
+  }
+}
+
+export function breakDown(threads: readonly TracedThread[]): Breakdown {
+  const places = threads.filter(({ isWorker }) => isWorker).flatMap((thread) => thread.places)
+  const classify = classifier(places)
+  const kinds = new Map<string, number>()
+  const functions = new Map<string, number>()
+  for (const place of places) {
+    const [kind, name] = classify(place)
+    kinds.set(kind, (kinds.get(kind) ?? 0) + place.ms)
+    if (kind !== ASLEEP && kind !== HUB && kind !== 'idle worker')
+      functions.set(name, (functions.get(name) ?? 0) + place.ms)
+  }
+  return { kinds, functions }
+}
+
+/** "| what | ms | share |" lines, the greatest first; what is below the least share goes into one line. */
+export function printShares(shares: ReadonlyMap<string, number>, limit = 40, least = 0.002): void {
+  const total = [...shares.values()].reduce((sum, ms) => sum + ms, 0)
+  const sorted = [...shares].toSorted((a, b) => b[1] - a[1])
+  const shown = sorted.filter(([, ms], i) => i < limit && ms >= total * least)
+  const rest = total - shown.reduce((sum, [, ms]) => sum + ms, 0)
+  const line = (name: string, ms: number): void =>
+    console.log(`| ${name} | ${ms.toFixed(0)} | ${((ms / total) * 100).toFixed(1)} % |`)
+  console.log('| | ms | share |\n|---|---:|---:|')
+  for (const [name, ms] of shown) line(name, ms)
+  if (rest > total * 0.001) line(`${sorted.length - shown.length} more`, rest)
+}
+
+/** What V8 notes of its own: a lazy compilation happens inside a guest's instruction, the top tier on other threads. */
+const NOTES: Readonly<Record<string, string>> = {
+  'wasm.SyncCompile': 'new WebAssembly.Module',
+  'wasm.SyncInstantiate': 'new WebAssembly.Instance',
+  'wasm.CompileLazy': 'first calls (Liftoff, in the caller)',
+  'wasm.TopTierCompilation': 'TurboFan (on other threads)',
+  MinorGC: 'garbage collection, young',
+  MajorGC: 'garbage collection, old',
+}
+
+export function printNotes(
+  notes: ReadonlyMap<string, { readonly count: number; readonly ms: number }>,
+): void {
+  console.log('| V8 | times | ms |\n|---|---:|---:|')
+  for (const [name, title] of Object.entries(NOTES)) {
+    const note = notes.get(name)
+    if (note !== undefined) console.log(`| ${title} | ${note.count} | ${note.ms.toFixed(1)} |`)
+  }
+}
