@@ -200,6 +200,10 @@ export const CPU_POSTED_ENTRIES = 0x4040
 export const CPU_POSTED_COUNT = 256 // 32-byte entries, a power of two
 export const CPU_TRACE_RING = 0x6100 // ring of the last block heads: u32 next, then 255 x {u64 rip, u64 gpa|mode}
 export const CPU_TRACE_RING_COUNT = 255
+export const CPU_PV_UNHALTED = 0x7f00 // u32 1: a KVM_HC_KICK_CPU came that no HLT has used up yet
+export const CPU_PAUSE_YIELDS = 0x7f04 // u32 times that a PAUSE loop gave its core to the host (statistic)
+export const CPU_HALT_POLL_NS = 0x7f08 // f64 ns that HLT looks for work before it sleeps; adapts
+export const CPU_HALT_POLLED = 0x7f10 // u32 halts that polling ended without sleeping (statistic)
 export const CPU_TLB_SLOT = 0x7100 // u32 address of bank 0 of the slot in force
 export const CPU_TLB_META = 0x7104 // u32 address of what is known of it
 export const CPU_TLB_GENERATION = 0x7108 // u64 number of the slot's paging-structure cache << 28, part of its keys
@@ -283,6 +287,7 @@ export const REQ_STOP = 0x80
 export const REQ_CLOCK = 0x100 // look at timers
 export const REQ_DEBUG = 0x200 // TF or breakpoint pending
 export const REQ_SMI = 0x400
+export const REQ_UNHALT = 0x1000 // KVM_HC_KICK_CPU: CPU_PV_UNHALTED is set
 
 export const RUN_RUNNING = 0
 export const RUN_HALTED = 1
@@ -329,6 +334,7 @@ export const VM_LOCK_HUB = 0x05c
 export const VM_LOG_UNKNOWN = 0x060 // u32 1: log unknown MSRs too
 export const VM_PAUSED_AT = 0x068 // f64 host ns, 0 = running
 export const VM_MAXPHYADDR = 0x070 // u32 bits
+export const VM_HOST_CORES = 0x078 // u32 cores that the host has; 0 = not known, taken as few
 export const VM_IGNORE_MSRS = 0x074 // u32 1: unknown MSRs read 0 instead of #GP
 export const VM_DIRTY_LOGS = 0x080 // VM_DIRTY_CONSUMERS x 16 bytes, one per consumer (display, migration, snapshot …)
 export const VM_DIRTY_CONSUMERS = 8
