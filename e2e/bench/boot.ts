@@ -50,7 +50,7 @@ function printPage(trace: Trace): void {
     }
   }
   console.log("\n### The page's main thread: set-up, devices, terminal (ms)\n")
-  printShares(functions, 12)
+  printShares(functions, { limit: 12 })
 }
 
 async function bootTimes(stage: Stage, image: BootImage, options: Options): Promise<void> {
@@ -81,7 +81,7 @@ async function bootBreakdown(stage: Stage, image: BootImage): Promise<void> {
   const { kinds, functions } = breakDown(trace.threads)
   printShares(kinds)
   console.log('\n### Functions of the workers\n')
-  printShares(functions, 25)
+  printShares(functions, { limit: 25 })
   console.log('')
   printNotes(trace.notes)
   printPage(trace)

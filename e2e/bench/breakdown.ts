@@ -22,8 +22,21 @@ export interface Breakdown {
   readonly functions: ReadonlyMap<string, number>
 }
 
-export const ASLEEP = 'asleep (HLT)'
-export const HUB = "waiting for the hub's answer"
+const ASLEEP = 'asleep (HLT)'
+const HUB = "waiting for the hub's answer"
+
+const IDLE = 'idle worker'
+export const isWaiting = (kind: string): boolean => kind === ASLEEP || kind === HUB || kind === IDLE
+
+const SCRIPT = 'JavaScript: generating code, host calls'
+
+/** Most functions here have no name of their own: who called from Wasm says more. */
+function scriptName({ frames }: Place): string {
+  const name = frames[0]?.functionName ?? ''
+  const caller = frames.find(({ functionName }) => isKernel(functionName))?.functionName
+  if (caller === undefined) return `js ${name === '' ? '(anonymous)' : name}`
+  return `js ${name === '' ? '' : `${name} `}from kernel ${caller.slice(KERNEL_PREFIX.length)}`
+}
 
 type Classify = (place: Place) => readonly [kind: string, name: string]
 
@@ -37,7 +50,8 @@ function classifier(places: readonly Place[]): Classify {
       else if (functionName === 'run' && known.get(url) === undefined) known.set(url, 'interpreter')
     }
   }
-  return ({ frames }) => {
+  return (place) => {
+    const { frames } = place
     const { functionName: name = '', url = '' } = frames[0] ?? {}
     if (url.startsWith('wasm://')) {
       const module = known.get(url)
@@ -55,7 +69,7 @@ function classifier(places: readonly Place[]): Classify {
     if (name === 'now' && url === '')
       return ['JavaScript: generating code, host calls', 'clock (performance.now)']
     if (name === '(garbage collector)') return ['garbage collection', name]
-    if (name === '(idle)') return ['idle worker', name]
+    if (name === '(idle)') return [IDLE, name]
     if (url !== '')
       return ['JavaScript: generating code, host calls', `js ${name === '' ? '(anonymous)' : name}`]
     return ['V8 itself: compiling, linking', name]
@@ -70,21 +84,33 @@ export function breakDown(threads: readonly TracedThread[]): Breakdown {
   for (const place of places) {
     const [kind, name] = classify(place)
     kinds.set(kind, (kinds.get(kind) ?? 0) + place.ms)
-    if (kind !== ASLEEP && kind !== HUB && kind !== 'idle worker')
-      functions.set(name, (functions.get(name) ?? 0) + place.ms)
+    if (!isWaiting(kind)) functions.set(name, (functions.get(name) ?? 0) + place.ms)
   }
   return { kinds, functions }
 }
 
-/** "| what | ms | share |" lines, the greatest first; what is below the least share goes into one line. */
-export function printShares(shares: ReadonlyMap<string, number>, limit = 40, least = 0.002): void {
+export interface ShareOptions {
+  /** Lines at most; what is below 0.2 % goes into one line, too. */
+  readonly limit?: number
+  /** Guest instructions: adds a column with ns for each. */
+  readonly instructions?: number
+}
+
+const LEAST_SHARE = 0.002
+
+/** "| what | ms | share |" lines, the greatest first. */
+export function printShares(shares: ReadonlyMap<string, number>, options: ShareOptions = {}): void {
+  const { limit = 40, instructions } = options
   const total = [...shares.values()].reduce((sum, ms) => sum + ms, 0)
   const sorted = [...shares].toSorted((a, b) => b[1] - a[1])
-  const shown = sorted.filter(([, ms], i) => i < limit && ms >= total * least)
+  const shown = sorted.filter(([, ms], i) => i < limit && ms >= total * LEAST_SHARE)
   const rest = total - shown.reduce((sum, [, ms]) => sum + ms, 0)
-  const line = (name: string, ms: number): void =>
-    console.log(`| ${name} | ${ms.toFixed(0)} | ${((ms / total) * 100).toFixed(1)} % |`)
-  console.log('| | ms | share |\n|---|---:|---:|')
+  const line = (name: string, ms: number): void => {
+    const each = instructions === undefined ? '' : ` ${((ms * 1e6) / instructions).toFixed(3)} |`
+    console.log(`| ${name} | ${ms.toFixed(0)} | ${((ms / total) * 100).toFixed(1)} % |${each}`)
+  }
+  const [title, rule] = instructions === undefined ? ['', ''] : [' ns per instruction |', '---:|']
+  console.log(`| | ms | share |${title}\n|---|---:|---:|${rule}`)
   for (const [name, ms] of shown) line(name, ms)
   if (rest > total * 0.001) line(`${sorted.length - shown.length} more`, rest)
 }

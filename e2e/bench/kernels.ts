@@ -1,6 +1,7 @@
 /** Runs kernels of the benchmark's programs on a peer, or natively. */
 import { execFileSync } from 'node:child_process'
 
+import type { MachineStats } from '#machine/stats.ts'
 import { buildProgram } from './guest-image.ts'
 import type { ProgramName } from './guest-image.ts'
 import type { Bits, Group, Options } from './options.ts'
@@ -78,6 +79,10 @@ export function parseOutput(output: string): Measured {
   return { times, checksums, clockMs: clock === undefined ? undefined : Number(clock), failure }
 }
 
+/** What the shell and our program say of a command that is not there. */
+const NOT_FOUND = 'failed: status 127'
+export const ABSENT = 'not in this guest'
+
 function toResult(group: Group, measured: readonly Measured[], mips?: number): KernelResult {
   const ms = measured.flatMap(({ times }) => times)
   const checksums = [...new Set(measured.flatMap((one) => [...one.checksums]))]
@@ -87,8 +92,20 @@ function toResult(group: Group, measured: readonly Measured[], mips?: number): K
     ms,
     checksum: checksums.join('/'),
     ...(mips === undefined ? {} : { mips }),
-    ...(ms.length > 0 && failure === undefined ? {} : { failure: failure ?? 'no result' }),
+    ...(ms.length > 0 && failure === undefined
+      ? {}
+      : { failure: failure === NOT_FOUND ? ABSENT : (failure ?? 'no result') }),
   }
+}
+
+function mipsOf(
+  measured: readonly Measured[],
+  before: MachineStats | undefined,
+  after: MachineStats | undefined,
+): number | undefined {
+  const ms = measured.flatMap(({ times }) => times).reduce((sum, time) => sum + time, 0)
+  if (before === undefined || after === undefined || ms === 0) return undefined
+  return (after.instructions - before.instructions) / ms / 1e3
 }
 
 export interface Column {
@@ -125,10 +142,7 @@ export async function runJobs(peer: Peer, jobs: readonly Job[], repeat: number):
       break
     }
     const after = await peer.stats?.()
-    const ms = measured.flatMap(({ times }) => times).reduce((sum, time) => sum + time, 0)
-    const retired =
-      after === undefined || before === undefined ? undefined : after.instructions - before.instructions
-    kernels[job.name] = toResult(job.group, measured, retired === undefined ? undefined : retired / ms / 1e3)
+    kernels[job.name] = toResult(job.group, measured, mipsOf(measured, before, after))
   }
   return { kernels, clock }
 }

@@ -82,7 +82,7 @@ async function measurePeers(stage: Stage, peers: readonly PeerName[], work: Work
 async function kernelsTable(stage: Stage, options: Options, bits: Bits): Promise<Table | undefined> {
   // What several processors do to each other does not depend on the width.
   const jobs = kernelJobs(options).filter(({ group }) => bits === 64 || group !== 'smp')
-  if (jobs.length === 0 && !options.groups.has('boot')) return undefined
+  if (jobs.length === 0 && (options.kernels !== undefined || !options.groups.has('boot'))) return undefined
   const wanted: PeerName[] = (
     bits === 64 ? (['webkvm', 'qemu'] as const) : (['webkvm', 'qemu', 'v86'] as const)
   ).filter((name) => options.peers.has(name))

@@ -1,5 +1,5 @@
 /** --profile KERNEL: where the time of a kernel or program goes, by function of the vCPU workers. */
-import { breakDown, printNotes, printShares } from './breakdown.ts'
+import { breakDown, isWaiting, printNotes, printShares } from './breakdown.ts'
 import { kernelsImage, programsImage } from './guest-image.ts'
 import { kernelJobs, parseOutput } from './kernels.ts'
 import type { Job } from './kernels.ts'
@@ -43,9 +43,11 @@ export async function profile(options: Options): Promise<void> {
         `${((quiet / count) * 1e6).toFixed(2)} ns each\n`,
     )
     const { kinds, functions } = breakDown(trace.threads)
-    printShares(kinds)
-    console.log('\n### By function, without waiting\n')
-    printShares(functions)
+    const waited = [...kinds].filter(([kind]) => isWaiting(kind))
+    printShares(new Map([...kinds].filter(([kind]) => !isWaiting(kind))), { instructions: count })
+    for (const [kind, ms] of waited) console.log(`\nbesides: ${kind} ${ms.toFixed(0)} ms`)
+    console.log('\n### By function\n')
+    printShares(functions, { limit: 30, instructions: count })
     console.log('')
     printNotes(trace.notes)
     if (after.jit !== undefined) console.log(`\nJIT since power-on: ${JSON.stringify(after.jit)}`)

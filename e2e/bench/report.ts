@@ -1,4 +1,5 @@
 /** Tables and means of a run. */
+import { ABSENT } from './kernels.ts'
 import type { Group, PeerName } from './options.ts'
 import type { KernelResult, PeerResult, Results, Table } from './results.types.ts'
 
@@ -152,7 +153,7 @@ export function printFailures({ tables }: Results): boolean {
     }
     for (const [peer, { kernels }] of Object.entries(table.peers)) {
       for (const [name, { failure }] of Object.entries(kernels)) {
-        if (failure === undefined) continue
+        if (failure === undefined || failure === ABSENT) continue
         sound = false
         console.error(`FAILED ${table.id}: ${name} on ${peer}: ${failure}`)
       }

@@ -13,8 +13,7 @@ interface Verdict {
 const missing = (target: string): Verdict => ({ target, measured: undefined, met: false })
 
 function meanOf(table: Table | undefined, peer: PeerName, group: Group, atLeast: number): Verdict {
-  const bits = table?.id === 'kernels-32' ? '32-bit' : '64-bit'
-  const target = `${group} group, ${bits}, geometric mean against ${PEER_TITLES[peer]}: at least ${atLeast}`
+  const target = `${group} group, ${peer === 'v86' ? 32 : 64}-bit, geometric mean against ${PEER_TITLES[peer]}: at least ${atLeast}`
   const all = table === undefined ? [] : ratios(table, peer, group).map(({ ratio }) => ratio)
   if (all.length === 0) return missing(target)
   const mean = geometricMean(all)
