@@ -66,12 +66,9 @@ function classifier(places: readonly Place[]): Classify {
       const forHub = frames.some((frame) => /exit_sync|posted_room|trace_room/.test(frame.functionName))
       return forHub ? [HUB, HUB] : [ASLEEP, ASLEEP]
     }
-    if (name === 'now' && url === '')
-      return ['JavaScript: generating code, host calls', 'clock (performance.now)']
     if (name === '(garbage collector)') return ['garbage collection', name]
     if (name === '(idle)') return [IDLE, name]
-    if (url !== '')
-      return ['JavaScript: generating code, host calls', `js ${name === '' ? '(anonymous)' : name}`]
+    if (url !== '' || name === 'now') return [SCRIPT, scriptName(place)]
     return ['V8 itself: compiling, linking', name]
   }
 }
