@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     projects: [
       {
-        test: { name: 'unit', include: ['src/**/*.test.ts'], testTimeout: 20_000 },
+        test: { name: 'unit', include: ['src/**/*.test.ts', 'e2e/bench/*.test.ts'], testTimeout: 20_000 },
       },
       {
         // Whole guests on two cores: one file at a time, and minutes rather than seconds.
