@@ -30,7 +30,7 @@ const PACKAGES = [
   'coreutils util-linux mount procps psmisc debianutils',
   'grep sed gawk findutils diffutils tar gzip bzip2 xz-utils zstd file less bc jq',
   'vim nano htop strace kmod',
-  'gcc libc6-dev make tcc python3 libpython3.11-testsuite',
+  'gcc libc6-dev make tcc python3 libpython3.11-testsuite luajit nodejs',
   'iproute2 iputils-ping curl netcat-openbsd ethtool tcpdump openssh-client ca-certificates',
   'e2fsprogs fdisk parted dosfstools squashfs-tools',
   'openssl stress-ng',

@@ -14,14 +14,14 @@ class Vector {
 }
 const fib = (n) => (n < 2 ? n : fib(n - 1) + fib(n - 2))
 let sum = new Vector(0, 0, 0)
-for (let i = 0; i < 1_000_000; i++) sum = sum.plus(new Vector(i % 7, i % 11, i % 13))
+for (let i = 0; i < 300_000; i++) sum = sum.plus(new Vector(i % 7, i % 11, i % 13))
 const bytes = new Uint8Array(1 << 20)
 for (let i = 0, x = 1; i < bytes.length; i++) {
   x = (x * 1103515245 + 12345) & 0x7fffffff
   bytes[i] = x >> 16
 }
 let crc = -1
-for (let round = 0; round < 5; round++)
+for (let round = 0; round < 1; round++)
   for (const byte of bytes) {
     crc ^= byte
     for (let k = 0; k < 4; k++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1
