@@ -181,10 +181,14 @@ export const KVM_FEATURE_NOP_IO_DELAY = 0x2
 export const KVM_FEATURE_CLOCKSOURCE2 = 0x8
 export const KVM_FEATURE_STEAL_TIME = 0x20
 export const KVM_FEATURE_PV_EOI = 0x40
+export const KVM_FEATURE_PV_UNHALT = 0x80
+export const KVM_FEATURE_PV_TLB_FLUSH = 0x200
+export const KVM_FEATURE_PV_SEND_IPI = 0x800
 export const KVM_FEATURE_POLL_CONTROL = 0x1000
+export const KVM_FEATURE_PV_SCHED_YIELD = 0x2000
 export const KVM_FEATURE_CLOCKSOURCE_STABLE = 0x100_0000
 /** EAX of CPUID leaf 0x4000_0001: what the kernel implements. */
-export const KVM_FEATURES_IMPLEMENTED = 0x100_106b
+export const KVM_FEATURES_IMPLEMENTED = 0x100_3aeb
 
 /** The local APIC timer and the bus clock that CPUID leaf 0x4000_0010 reports: one tick per ns. */
 export const APIC_TIMER_HZ = 1_000_000_000

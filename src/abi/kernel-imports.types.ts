@@ -61,6 +61,7 @@ export const KERNEL_IMPORTS = {
   sys_int: transfer([P]), sys_int3: transfer([]), sys_into: transfer([]), sys_int1: transfer([]),
   sys_syscall: transfer([]), sys_sysret: transfer([P]), sys_sysenter: transfer([]), sys_sysexit: transfer([P]),
   sys_hlt: transfer([]), sys_mwait: transfer([]), sys_monitor: faulting([Q, P]), sys_vmcall: transfer([]), sys_rsm: transfer([]),
+  sys_pause: faulting([]),                                                       // may sleep; pretends a fault to start over after it
   // near transfers check the limit or canonical form of the target: value is the new RIP, already truncated
   check_near: faulting([Q]),
 

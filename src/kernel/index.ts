@@ -238,15 +238,7 @@ export { simd_mpsadbw, simd_pclmulqdq, simd_pcmpestr, simd_pcmpistr, simd_string
 export { stack_pop, stack_push, sys_enter_frame, sys_leave, sys_popa, sys_pusha } from './stack'
 export { bind, cpu_request } from './state'
 export { str_cmps, str_ins, str_lods, str_movs, str_outs, str_scas, str_stos } from './strings'
-export {
-  sys_hlt,
-  sys_monitor,
-  sys_mwait,
-  sys_rsm,
-  sys_syscall,
-  sys_sysenter,
-  sys_sysexit,
-  sys_sysret,
-  sys_vmcall,
-} from './syscall'
+export { sys_hlt, sys_monitor, sys_mwait, sys_pause } from './halt'
+export { sys_vmcall } from './hypercalls'
+export { sys_rsm, sys_syscall, sys_sysenter, sys_sysexit, sys_sysret } from './syscall'
 export { tlb_flush_all, tlb_init } from './tlb'

@@ -30,6 +30,7 @@ import {
 import { gpa_host } from './frames.ts'
 import { lapic_eoi } from './irqchip/lapic.ts'
 import { cpu, raise_error, VECTOR_GP, vm } from './state.ts'
+import { tlb_flush_all } from './tlb.ts'
 
 // struct pvclock_vcpu_time_info, 32 bytes
 const PVCLOCK_VERSION: usize = 0
@@ -45,7 +46,10 @@ const PVCLOCK_GUEST_STOPPED: u8 = 2
 // struct kvm_steal_time, 64 bytes
 const STEAL_NS: usize = 0
 const STEAL_VERSION: usize = 8
+const STEAL_PREEMPTED: usize = 16
 const STEAL_SIZE: u32 = 64
+const KVM_VCPU_PREEMPTED: u8 = 1
+const KVM_VCPU_FLUSH_TLB: u8 = 2
 
 /** Resume generation that this vCPU's page has been told of. */
 let stoppedSeen: u32 = 0
@@ -184,11 +188,30 @@ export function pv_run(): void {
   write_steal_time()
 }
 
+function steal_page(): usize {
+  const msr = load<u64>(cpu, CPU_MSR_KVM_STEAL_TIME)
+  return msr & 1 ? guest_struct(msr & ~(<u64>0x3f), STEAL_SIZE) : 0
+}
+
+/**
+ * This vCPU gives its core away at an instruction boundary although it has work: the guest's lock holders, scheduler and
+ * TLB shootdowns need not wait for it. A halted vCPU is not reported, as under KVM: Linux takes no idle processor
+ * for a task to wake up on that it believes preempted.
+ */
+export function pv_preempted(): void {
+  const page = steal_page()
+  if (page != 0) atomic.store<u8>(page + STEAL_PREEMPTED, KVM_VCPU_PREEMPTED)
+}
+
+/** It runs again: makes up for the shootdowns that others left to it (KVM_FEATURE_PV_TLB_FLUSH). */
+export function pv_resumed(): void {
+  const page = steal_page()
+  if (page != 0 && atomic.xchg<u8>(page + STEAL_PREEMPTED, 0) & KVM_VCPU_FLUSH_TLB) tlb_flush_all()
+}
+
 /** Steal time: what the vCPU could not run while guest time went on. */
 function write_steal_time(): void {
-  const msr = load<u64>(cpu, CPU_MSR_KVM_STEAL_TIME)
-  if ((msr & 1) == 0) return
-  const page = guest_struct(msr & ~(<u64>0x3f), STEAL_SIZE)
+  const page = steal_page()
   if (page == 0) return
   const version = begin_write(page + STEAL_VERSION)
   store<u64>(page, <u64>load<f64>(vm, PV_STOLEN_NS), STEAL_NS)

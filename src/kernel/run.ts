@@ -57,6 +57,7 @@ import {
   REQ_SIPI,
   REQ_STOP,
   REQ_TLB,
+  REQ_UNHALT,
   RUN_HALTED,
   RUN_RUNNING,
   RUN_SHUTDOWN,
@@ -80,12 +81,13 @@ import {
 import { debug_after, debug_before, update_single } from './debug.ts'
 import { decode_one } from './decoder.ts'
 import { count_exit, leave_guest, log_write, reenter_guest, trace_room } from './exit.ts'
+import { halt_kicked, halt_wait } from './halt.ts'
 import { deliver_fault, deliver_interrupt, deliver_nmi } from './interrupt.ts'
 import { irq_ack, irq_pending } from './irqchip/irq.ts'
 import { next_deadline, timers_run } from './irqchip/timers.ts'
 import { mmu_exec_page } from './mmu.ts'
 import { cpu_init, cpu_sipi } from './reset.ts'
-import { cpu, fault_pending, raise_error, VECTOR_GP, wait32 } from './state.ts'
+import { cpu, fault_pending, raise_error, VECTOR_GP } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
 
 /** Instructions between two looks at the clock: 0.05-0.2 ms, a host_now() each. */
@@ -265,10 +267,8 @@ function sleep(): void {
   const left = next_deadline() - start
   const pending = atomic.load<u32>(cpu + CPU_REQ)
   if (left > 0 && (pending & ~(<u32>REQ_NMI)) == 0) {
-    leave_guest()
     store<f64>(cpu, start, CPU_HALTED_AT)
-    wait32(cpu + CPU_REQ, pending, left < 1e15 ? left : Infinity)
-    reenter_guest()
+    halt_wait(pending, left)
   }
   const now = clock_ns()
   store<f64>(cpu, 0, CPU_HALTED_AT)
@@ -284,6 +284,7 @@ function serve_requests(): bool {
   if (taken & REQ_INIT) cpu_init()
   if (taken & REQ_SIPI && load<u32>(cpu, CPU_RUNSTATE) == RUN_WAIT_SIPI) cpu_sipi(load<u32>(cpu, CPU_SIPI_VECTOR))
   if (taken & REQ_DEBUG) update_single()
+  if (taken & REQ_UNHALT) halt_kicked()
   if (taken & REQ_CLOCK) timers_run(clock_ns())
   if (taken & REQ_STOP) {
     exit(EXITREASON_STOP)

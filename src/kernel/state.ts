@@ -18,6 +18,7 @@ import {
   CPU_FAULT,
   CPU_FAULT_ERROR,
   CPU_FAULT_GVA,
+  CPU_IN_GUEST,
   CPU_REQ,
   CPU_SEG,
   CPU_SEG_STRIDE,
@@ -130,5 +131,6 @@ export function cpu_at(i: u32): usize {
 /** Sets request bits of a vCPU and wakes it if it halts. Callable from any thread. */
 export function cpu_request(target: usize, bits: u32): void {
   const before = atomic.or<u32>(target + CPU_REQ, bits)
-  if ((before & bits) != bits) atomic.notify(target + CPU_REQ, -1)
+  // A sleeper leaves the guest before its sleep compares the word: it sees the bits, or we see it gone.
+  if ((before & bits) != bits && atomic.load<u32>(target + CPU_IN_GUEST) == 0) atomic.notify(target + CPU_REQ, -1)
 }

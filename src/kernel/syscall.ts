@@ -1,5 +1,5 @@
 /**
- * SYSCALL, SYSRET, SYSENTER, SYSEXIT in Intel's form, HLT, MONITOR/MWAIT, VMCALL (SDM Vol. 2 for each).
+ * SYSCALL, SYSRET, SYSENTER, SYSEXIT in Intel's form (SDM Vol. 2 for each).
  * The segments are not read from descriptor tables: their contents are fixed.
  */
 import {
@@ -15,14 +15,11 @@ import {
   CPU_MSR_SYSENTER_ESP,
   CPU_NEXT_RIP,
   CPU_R11,
-  CPU_RAX,
   CPU_RCX,
   CPU_RDX,
   CPU_RSP,
-  CPU_RUNSTATE,
   MODE_LMA,
   MODE_PE,
-  RUN_HALTED,
   SEG_CS,
   SEG_SS,
 } from '../abi/layout.ts'
@@ -43,7 +40,7 @@ import {
 import { debug_disarm } from './debug.ts'
 import { seg_set } from './descriptor.ts'
 import { flags_get, flags_set } from './flags.ts'
-import { canonical, lin_probe, own_access } from './mmu.ts'
+import { canonical } from './mmu.ts'
 import { code64, update_mode } from './mode.ts'
 import { cpu, raise, raise_error, VECTOR_GP, VECTOR_UD } from './state.ts'
 
@@ -136,34 +133,7 @@ export function sys_sysexit(bytes: u32): void {
   update_mode()
 }
 
-/** The run loop sees RUN_HALTED and sleeps until something wakes the vCPU. */
-export function sys_hlt(): void {
-  if (load<u32>(cpu, CPU_CPL) != 0) raise_error(VECTOR_GP, 0)
-  else store<u32>(cpu, RUN_HALTED, CPU_RUNSTATE)
-}
-
-/** MONITOR: its checks; nothing is armed, because MWAIT may return at any time and here does so at once. */
-export function sys_monitor(gva: u64, _seg: u32): void {
-  if (load<u32>(cpu, CPU_CPL) != 0) raise(VECTOR_UD)
-  else if (load<u32>(cpu, CPU_RCX) != 0) raise_error(VECTOR_GP, 0)
-  else lin_probe(gva, 1, own_access())
-}
-
-export function sys_mwait(): void {
-  if (load<u32>(cpu, CPU_CPL) != 0) raise(VECTOR_UD)
-  else if (load<u32>(cpu, CPU_RCX) & ~(<u32>1)) raise_error(VECTOR_GP, 0)
-}
-
 /** RSM outside system-management mode, which this CPU never enters. */
 export function sys_rsm(): void {
   raise(VECTOR_UD)
-}
-
-const KVM_EPERM: i64 = 1
-const KVM_ENOSYS: i64 = 1000
-
-/** KVM hypercall: number in RAX, result in RAX. None is offered yet, so every guest is told so. */
-export function sys_vmcall(): void {
-  const result = load<u32>(cpu, CPU_CPL) != 0 ? -KVM_EPERM : -KVM_ENOSYS
-  store<u64>(cpu, code64() ? <u64>result : <u64>result & 0xffff_ffff, CPU_RAX)
 }

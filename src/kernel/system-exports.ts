@@ -27,9 +27,9 @@ export {
   seg_linear, sys_lar, sys_lgdt, sys_lidt, sys_lldt, sys_load_seg, sys_lsl, sys_ltr, sys_rdfsbase, sys_rdgsbase, sys_sgdt,
   sys_sgdt_limit, sys_sidt, sys_sidt_limit, sys_sldt, sys_str, sys_swapgs, sys_verr, sys_verw, sys_wrfsbase, sys_wrgsbase,
 } from './segments'
-export {
-  sys_hlt, sys_monitor, sys_mwait, sys_rsm, sys_syscall, sys_sysenter, sys_sysexit, sys_sysret, sys_vmcall,
-} from './syscall'
+export { sys_hlt, sys_monitor, sys_mwait } from './halt'
+export { sys_vmcall } from './hypercalls'
+export { sys_rsm, sys_syscall, sys_sysenter, sys_sysexit, sys_sysret } from './syscall'
 export { tlb_flush_all, tlb_flush_local, tlb_flush_page, tlb_protect } from './tlb'
 export { cmpxchg16b, crc32c, div64, idiv64, mul64_high_s, mul64_high_u, pdep64, pext64 } from './arith'
 export { stack_pop, stack_push, sys_enter_frame, sys_leave, sys_popa, sys_pusha } from './stack'

@@ -8,6 +8,7 @@
  * here as bulk copies, and IA32_ARCH_CAPABILITIES spares the kernel page-table isolation and retpolines, because
  * nothing here runs speculatively.
  */
+import { KVM_FEATURES_IMPLEMENTED } from '#abi/irqchip.ts'
 import * as abi from '#abi/layout.ts'
 
 /** Feature bits by CPUID register: names as the SDM abbreviates them. */
@@ -95,8 +96,6 @@ interface Leaf {
   readonly regs: readonly [eax: number, ebx: number, ecx: number, edx: number]
 }
 
-/** KVM's feature bits that the kernel implements: both clock MSR pairs, no I/O delays, steal time, PV EOI, a stable clock. */
-const KVM_FEATURES = (1 << 0) | (1 << 1) | (1 << 3) | (1 << 5) | (1 << 6) | (1 << 24)
 const VIRTUAL_BITS = 48
 const LINE_BYTES = 64
 const XSAVE_BYTES = 576
@@ -175,7 +174,8 @@ function cpuidLeaves(
     at(11, [0, 0, 0, index], 2),
     ...(xsave ? [at(13, [3, XSAVE_BYTES, XSAVE_BYTES, 0], 0), at(13, [eaxd1, 0, 0, 0], 1)] : []),
     at(0x4000_0000, [0x4000_0001, ...text('KVMK', 'VMKV', 'M\0\0\0')]),
-    at(0x4000_0001, [KVM_FEATURES, 0, 0, 0]),
+    // No hint of KVM_HINTS_REALTIME: the host runs vCPUs when it likes.
+    at(0x4000_0001, [KVM_FEATURES_IMPLEMENTED, 0, 0, 0]),
     at(0x8000_0000, [0x8000_0008, 0, 0, 0]),
     at(0x8000_0001, [0, 0, ecx81, edx81]),
     ...brandLeaves(model.brand),

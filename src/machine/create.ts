@@ -92,6 +92,7 @@ async function createVm(
   const kernel = await instantiateKernel(engine.kernel, memory, vm, host.clock)
   const time = new GuestTime(host.clock, buffer, vm)
   setOptions(buffer, vm, cpus, options)
+  new DataView(buffer).setUint32(vm + abi.VM_HOST_CORES, host.cores, true)
   for (const [index, cpu] of cpus.entries()) {
     writeCpuModel(buffer, cpu, config.cpuModel, { index, count: config.cpus, seed: host.randomBytes(32) })
   }

@@ -14,8 +14,9 @@ const flush: Semantics = (e) => {
 
 // prettier-ignore
 export const hintSemantics: SemanticsOf<typeof hintRows> = {
-  ...each(['nop', 'pause', 'nop_0f18', 'nop_0f19', 'nop_0f1a', 'nop_0f1b', 'nop_0f1c', 'nop_0f1d', 'nop_0f1e', 'nop_rmv', 'endbr64', 'endbr32',
+  ...each(['nop', 'nop_0f18', 'nop_0f19', 'nop_0f1a', 'nop_0f1b', 'nop_0f1c', 'nop_0f1d', 'nop_0f1e', 'nop_rmv', 'endbr64', 'endbr32',
     'prefetchnta', 'prefetcht0', 'prefetcht1', 'prefetcht2', 'prefetchw', 'prefetch_0f0d', 'nop_0f0d', 'lfence', 'sfence'], nothing),
+  pause: (e) => e.call('sys_pause', []),
   mfence: (e) => e.fence(),
   ...each(['clflush', 'clflushopt', 'clwb'], flush),
   movnti_my_ry: (e) => e.write(0, e.read(1)),

@@ -5,6 +5,8 @@
 export { bind } from '../state'
 export { clock_init, clock_ns, clock_pause, clock_resume, tsc_read, tsc_write } from '../clock'
 export { log_write } from '../exit'
+export { halt_kicked, halt_wait, sys_hlt, sys_pause } from '../halt'
+export { sys_vmcall } from '../hypercalls'
 export { a20_gate, io_ins_block, io_outs_block, mmio_read, mmio_write, sys_in, sys_out } from '../io'
 export { kvm_msr_read, kvm_msr_write, pv_reset } from '../pv'
 export { irq_ack, irq_eoi, irq_pending } from './irq'

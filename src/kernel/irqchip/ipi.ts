@@ -39,6 +39,15 @@ function matches(c: usize, destination: u32, logical: bool, wide: bool): bool {
   return id >> 4 == destination >> 4 && (id & destination & 0xf) != 0
 }
 
+/** CPU struct of the enabled APIC with this id, 0 if there is none. Ids are indexes unless the guest rewrote them. */
+export function apic_find(id: u32): usize {
+  const c = cpu_at(id)
+  if (c != 0 && matches(c, id, false, true)) return c
+  const count = load<u32>(vm, VM_VCPU_COUNT)
+  for (let i: u32 = 0; i < count; i++) if (id != BROADCAST32 && matches(cpu_at(i), id, false, true)) return cpu_at(i)
+  return 0
+}
+
 /**
  * Sends a message to every APIC that it names, or to one of them for lowest priority.
  * except: CPU struct left out, 0 = none. Returns whether anyone took it. Any thread, no lock needed.

@@ -49,6 +49,7 @@ import {
   CPU_INDEX,
   CPU_MSR_APIC_BASE,
   CPU_MSR_TSC_DEADLINE,
+  CPU_PV_UNHALTED,
   CPU_REQ,
   CPU_SIPI_VECTOR,
   REQ_INIT,
@@ -93,6 +94,7 @@ export function lapic_init(c: usize): void {
   }
   store<f64>(c, Infinity, LAPIC_TIMER_EXPIRES)
   store<u64>(c, 0, CPU_MSR_TSC_DEADLINE)
+  store<u32>(c, 0, CPU_PV_UNHALTED)
   if (lapic_x2apic(c)) x2apic_set_ldr(c)
 }
 

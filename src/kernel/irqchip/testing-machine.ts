@@ -11,9 +11,12 @@ import { MMIO_CLASS, MMIO_END, MMIO_ENTRY_SIZE, MMIO_SHADOW, MMIO_START } from '
 import {
   CPU_INDEX,
   CPU_IN_GUEST,
+  CPU_MODE,
   CPU_REQ,
   CPU_SIZE,
   CPU_VM,
+  MODE_CS64,
+  MODE_CS_MASK,
   VM_CPU_PTRS,
   VM_MAXPHYADDR,
   VM_MMIO_COUNT,
@@ -27,13 +30,19 @@ import {
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const ENTRY = 'src/kernel/irqchip/exports.ts'
 /** Modules that would bring the whole kernel in. */
-const STUBBED = new Set(['mmu', 'frames', 'tlb', 'debug'].map((name) => `src/kernel/${name}.ts`))
+const STUBBED = new Set(['mmu', 'frames', 'tlb', 'debug', 'mode'].map((name) => `src/kernel/${name}.ts`))
+/** u32 that counts TLB flushes. */
+export const FLUSHES = 0x4000
 /** AssemblyScript in their place: guest-physical and linear addresses are addresses of the shared memory. */
 const STUBS = `
+import { cpu } from './state'
 export function gpa_host(gpa: u64, write: bool): usize { return <usize>gpa }
 export function lin_load<T>(lin: u64, acc: u32): T { return load<T>(<usize>lin) }
 export function flush_everywhere(): void {}
-export function tlb_flush_all(): void {}
+export function tlb_flush_all(): void { store<u32>(${FLUSHES}, load<u32>(${FLUSHES}) + 1) }
+export function lin_probe(lin: u64, bytes: u32, acc: u32): bool { return true }
+export function own_access(): u32 { return 0 }
+export function code64(): bool { return (load<u32>(cpu, ${CPU_MODE}) & ${MODE_CS_MASK}) == ${MODE_CS64} }
 export function io_watch(port: u32, bytes: u32): void {}
 `
 const PAGES = 48
@@ -82,6 +91,11 @@ export interface Chips {
   irq_set_gsi(gsi: number, level: number): void
   next_deadline(): number
   timers_run(now: number): void
+  sys_hlt(): void
+  sys_pause(): void
+  sys_vmcall(): void
+  halt_wait(pending: number, ns: number): void
+  halt_kicked(): void
 }
 
 /** Compiles once for all test files: .cache holds the result under a hash of every source that may go in. */
@@ -150,7 +164,11 @@ export class TestMachine {
   readonly u8 = new Uint8Array(this.memory.buffer)
   /** Host ns. Tests move it. */
   now = 1e9
+  /** By how much each look at the clock moves it. */
+  tickNs = 0
   kicks = 0
+  /** What happens while a vCPU sleeps. */
+  onWait: (timeoutMs: number) => void = () => undefined
   readonly hub: Chips
   /** One per vCPU. */
   readonly cpus: readonly Chips[]
@@ -184,7 +202,11 @@ export class TestMachine {
           throw new Error('abort')
         },
       },
-      host: { now: () => this.now, kick: () => void this.kicks++, wait: () => undefined },
+      host: {
+        now: () => (this.now += this.tickNs),
+        kick: () => void this.kicks++,
+        wait: (_address: number, _expected: number, timeoutMs: number) => this.onWait(timeoutMs),
+      },
     })
     const chips = instance.exports as unknown as Chips
     chips.bind(VM, cpu)

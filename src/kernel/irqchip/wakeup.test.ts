@@ -13,6 +13,7 @@ import {
 } from '#abi/exits.ts'
 import {
   CPU_EXIT,
+  CPU_IN_GUEST,
   CPU_POSTED,
   CPU_POSTED_COUNT,
   CPU_POSTED_ENTRIES,
@@ -71,6 +72,8 @@ describe('IPI', () => {
     const rounds = 2000
     const m = new TestMachine(module, 2)
     m.enableLapics()
+    // Both only sleep and look, as HLT does: neither is ever in guest code.
+    for (const i of [0, 1]) m.view.setUint32(cpuAddress(i) + CPU_IN_GUEST, 0, true)
     const started = new Worker(RESPONDER, {
       eval: true,
       workerData: {
