@@ -53,8 +53,8 @@ import {
   selector_fault,
   selector_of,
 } from './descriptor.ts'
-import { frame_push, frame_sp, stack_commit_value, stack_current, stack_inner, stack_long, stack_reserve } from './frame-stack.ts'
-import { canonical, lin_load } from './mmu.ts'
+import { frame_push, frame_room, frame_sp, stack_commit_value, stack_current, stack_inner, stack_long, stack_reserve } from './frame-stack.ts'
+import { canonical, lin_load, system_load64 } from './mmu.ts'
 import { check_stack, seg_set_real } from './segments.ts'
 import { cpu, fault_pending, raise_error, seg, VECTOR_GP, VECTOR_NP, VECTOR_TS } from './state.ts'
 import { task_switch_gate } from './task.ts'
@@ -100,7 +100,7 @@ export function handler_flags(interruptGate: bool): void {
 export function deliver_legacy(vector: u32, origin: u32, rip: u64, flags: u32, hasError: bool, error: u32): bool {
   const idt = seg(SEG_IDTR)
   if ((vector << 3) + 7 > load<u32>(idt, SEG_LIMIT)) return gate_fault(VECTOR_GP, vector)
-  const gate = lin_load<u64>((load<u64>(idt, SEG_BASE) + (vector << 3)) & 0xffff_ffff, ACC_IMPLICIT)
+  const gate = system_load64((load<u64>(idt, SEG_BASE) + (vector << 3)) & 0xffff_ffff)
   if (fault_pending()) return false
   const access = <u32>(gate >> 40) & 0xff
   const type = access & 0x1f
@@ -197,12 +197,38 @@ export function mark_accessed(selector: u32): bool {
   return descriptor_read(selector, VECTOR_GP) && descriptor_mark_accessed()
 }
 
+/** Pushes the frame of a handler in long mode on the stack chosen. */
+function push_long(rip: u64, flags: u32, hasError: bool, error: u32): bool {
+  const bytes: u32 = hasError ? 48 : 40
+  if (!stack_reserve(bytes >> 3, 8)) return false
+  let at = frame_room(bytes)
+  if (at == 0) {
+    frame_push(selector_of(SEG_SS), 8)
+    frame_push(load<u64>(cpu, CPU_RSP), 8)
+    frame_push(flags, 8)
+    frame_push(selector_of(SEG_CS), 8)
+    frame_push(rip, 8)
+    if (hasError) frame_push(error, 8)
+    return !fault_pending()
+  }
+  if (hasError) {
+    store<u64>(at, error)
+    at += 8
+  }
+  store<u64>(at, rip)
+  store<u64>(at, selector_of(SEG_CS), 8)
+  store<u64>(at, flags, 16)
+  store<u64>(at, load<u64>(cpu, CPU_RSP), 24)
+  store<u64>(at, selector_of(SEG_SS), 32)
+  return true
+}
+
 export function deliver_long(vector: u32, origin: u32, rip: u64, flags: u32, hasError: bool, error: u32): bool {
   const idt = seg(SEG_IDTR)
   if ((vector << 4) + 15 > load<u32>(idt, SEG_LIMIT)) return gate_fault(VECTOR_GP, vector)
   const at = load<u64>(idt, SEG_BASE) + (vector << 4)
-  const gate = lin_load<u64>(at, ACC_IMPLICIT)
-  const upper = lin_load<u64>(at + 8, ACC_IMPLICIT)
+  const gate = system_load64(at)
+  const upper = system_load64(at + 8)
   if (fault_pending()) return false
   const access = <u32>(gate >> 40) & 0xff
   const type = access & 0x1f
@@ -238,14 +264,7 @@ export function deliver_long(vector: u32, origin: u32, rip: u64, flags: u32, has
     if (fault_pending()) return false
   }
   stack_long(rsp & ~0xf, newCpl)
-  if (!stack_reserve(hasError ? 6 : 5, 8)) return false
-  frame_push(selector_of(SEG_SS), 8)
-  frame_push(load<u64>(cpu, CPU_RSP), 8)
-  frame_push(flags, 8)
-  frame_push(selector_of(SEG_CS), 8)
-  frame_push(rip, 8)
-  if (hasError) frame_push(error, 8)
-  if (fault_pending()) return false
+  if (!push_long(rip, flags, hasError, error)) return false
 
   store<u64>(cpu, frame_sp, CPU_RSP)
   if (newCpl < cpl) seg_set(SEG_SS, newCpl, 0, 0, SEG_ATTR_UNUSABLE)

@@ -15,7 +15,6 @@ import {
   SEG_SELECTOR,
 } from '../abi/layout.ts'
 import {
-  ACC_IMPLICIT,
   ATTR_ACCESSED,
   ATTR_CODE,
   ATTR_DB,
@@ -26,7 +25,7 @@ import {
   ATTR_S,
   ATTR_WRITABLE,
 } from './arch.ts'
-import { lin_load, lin_or8 } from './mmu.ts'
+import { lin_or8, system_load64 } from './mmu.ts'
 import { long_mode } from './mode.ts'
 import { fault_pending, raise_error, seg } from './state.ts'
 
@@ -118,7 +117,7 @@ export function descriptor_address(selector: u32, bytes: u32): u64 {
 export function descriptor_read(selector: u32, vector: u32): bool {
   const lin = descriptor_address(selector, 8)
   if (lin == ~(<u64>0)) return selector_fault(vector, selector)
-  const raw = lin_load<u64>(lin, ACC_IMPLICIT)
+  const raw = system_load64(lin)
   if (fault_pending()) return false
   d_address = lin
   descriptor_parse(raw)
@@ -129,7 +128,7 @@ export function descriptor_read(selector: u32, vector: u32): bool {
 export function descriptor_upper(selector: u32, vector: u32): bool {
   const lin = descriptor_address(selector, 16)
   if (lin == ~(<u64>0)) return selector_fault(vector, selector)
-  const upper = lin_load<u64>(lin + 8, ACC_IMPLICIT)
+  const upper = system_load64(lin + 8)
   if (fault_pending()) return false
   if (upper & 0x1f00_0000_0000) return selector_fault(vector, selector)
   d_base |= upper << 32

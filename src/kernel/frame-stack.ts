@@ -6,7 +6,17 @@
 import { CPU_RSP, CPU_SMASK, SEG_ATTR, SEG_BASE, SEG_LIMIT, SEG_SS } from '../abi/layout.ts'
 import { ACC_READ, ACC_USER, ACC_WRITE, ATTR_DB } from './arch.ts'
 import { ext, within_limit } from './descriptor.ts'
-import { canonical, lin_load, lin_probe, lin_store, own_access } from './mmu.ts'
+import {
+  canonical,
+  lin_load,
+  lin_probe,
+  lin_store,
+  own_access,
+  page,
+  PAGE_FAULT,
+  page_code,
+  page_kind,
+} from './mmu.ts'
 import { code64 } from './mode.ts'
 import { cpu, fault_pending, raise_error, seg, VECTOR_SS } from './state.ts'
 
@@ -22,9 +32,33 @@ let errorSelector: u32 = 0
 /** Where the next push goes below or the next pop reads. */
 export let frame_sp: u64 = 0
 
+/**
+ * The page that the frame's values go to or come from, looked up once: its linear address and that of its frame in shared
+ * memory; 0 = values go one by one through lin_store() and lin_load(), which know devices, ROM and decoded code.
+ */
+let windowPage: u64 = 0
+let windowHost: usize = 0
+
+function close_window(): void {
+  windowHost = 0
+}
+
+/** page() has found `host` for an address, with the rights that are needed. */
+function open_window(lin: u64, host: usize): void {
+  windowPage = lin & ~0xfff
+  windowHost = host & ~0xfff
+}
+
+// @ts-ignore: AssemblyScript decorator
+@inline
+function in_window(lin: u64, size: u32): bool {
+  return windowHost != 0 && (lin & ~0xfff) == windowPage && (<u32>lin & 0xfff) + size <= 0x1000
+}
+
 /** SS:RSP as they are, with the rights of the current CPL. */
 export function stack_current(): void {
   const ss = seg(SEG_SS)
+  close_window()
   long = code64()
   base = long ? 0 : load<u64>(ss, SEG_BASE)
   limit = load<u32>(ss, SEG_LIMIT)
@@ -37,6 +71,7 @@ export function stack_current(): void {
 
 /** A legacy stack segment that a switch to `cpl` will load. */
 export function stack_inner(ssBase: u64, ssLimit: u32, ssAttr: u32, sp: u32, cpl: u32, selector: u32): void {
+  close_window()
   long = false
   base = ssBase
   limit = ssLimit
@@ -49,6 +84,7 @@ export function stack_inner(ssBase: u64, ssLimit: u32, ssAttr: u32, sp: u32, cpl
 
 /** A 64-bit stack. */
 export function stack_long(rsp: u64, cpl: u32): void {
+  close_window()
   long = true
   base = 0
   mask = ~(<u64>0)
@@ -90,7 +126,11 @@ export function stack_reserve(count: u32, size: u32): bool {
     // One piece: its ends decide (frames are far smaller than a page). A legacy limit is checked from the first push on.
     if (!long && !within_limit(attr, limit, low, bytes)) return stack_fault()
     if (long && (!canonical(low) || !canonical(low + bytes - 1))) return stack_fault()
-    return lin_probe(linear(low), bytes, access | ACC_WRITE)
+    const lin = linear(low)
+    if ((<u32>lin & 0xfff) + bytes > 0x1000) return lin_probe(lin, bytes, access | ACC_WRITE)
+    const host = page(lin, access | ACC_WRITE)
+    if (host != 0 && !page_code) open_window(lin, host)
+    return page_kind != PAGE_FAULT
   }
   for (let i: u32 = 1; i <= count; i++) {
     if (!check((frame_sp - i * size) & mask, size, access | ACC_WRITE)) return false
@@ -98,12 +138,35 @@ export function stack_reserve(count: u32, size: u32): bool {
   return true
 }
 
+/**
+ * Pushes room for 8-byte values after stack_reserve(): where to store them, the one pushed last first; 0 if they have to be
+ * pushed one by one.
+ */
+export function frame_room(bytes: u32): usize {
+  const low = frame_sp - bytes
+  if (!long || !in_window(low, bytes)) return 0
+  frame_sp = low
+  return windowHost + (<usize>low & 0xfff)
+}
+
+/** The next `bytes` of a 64-bit stack, which stay on it; 0 if they have to be popped one by one, or a fault is pending. */
+export function frame_view(bytes: u32): usize {
+  const lin = frame_sp
+  if (!long || (<u32>lin & 0xfff) + bytes > 0x1000 || !canonical(lin)) return 0
+  return page(lin, access)
+}
+
 /** Pushes after stack_reserve(). */
 export function frame_push(value: u64, size: u32): void {
   const offset = (frame_sp - size) & mask
   frame_sp = offset
   const lin = linear(offset)
-  if (size == 8) lin_store<u64>(lin, value, access)
+  if (in_window(lin, size)) {
+    const at = windowHost + (<usize>lin & 0xfff)
+    if (size == 8) store<u64>(at, value)
+    else if (size == 4) store<u32>(at, <u32>value)
+    else store<u16>(at, <u16>value)
+  } else if (size == 8) lin_store<u64>(lin, value, access)
   else if (size == 4) lin_store<u32>(lin, <u32>value, access)
   else lin_store<u16>(lin, <u16>value, access)
 }
@@ -123,6 +186,15 @@ export function frame_pop(size: u32): u64 {
     return 0
   }
   frame_sp = (offset + size) & mask
+  if (!in_window(lin, size) && (<u32>lin & 0xfff) + size <= 0x1000) {
+    const host = page(lin, access)
+    if (page_kind == PAGE_FAULT) return 0
+    if (host != 0) open_window(lin, host)
+  }
+  if (in_window(lin, size)) {
+    const at = windowHost + (<usize>lin & 0xfff)
+    return size == 8 ? load<u64>(at) : size == 4 ? <u64>load<u32>(at) : <u64>load<u16>(at)
+  }
   if (size == 8) return lin_load<u64>(lin, access)
   if (size == 4) return <u64>lin_load<u32>(lin, access)
   return <u64>lin_load<u16>(lin, access)

@@ -332,6 +332,41 @@ describe('64-bit mode', () => {
     expect(m.read64(0x1_9008)).toBe(0x5555n)
   })
 
+  it('carries a frame across two pages there and back', () => {
+    longGate(0x80, INT32 | 0x60)
+    m.write64(TSS + 4, 0x1_9010n)
+    setRsp(0x1_5000)
+    m.setRip(0x1111, 0x1113)
+    m.k.sys_int(0x80)
+    expect(m.takeFault()).toBeUndefined()
+    expect(rsp()).toBe(0x1_9010 - 40)
+    expect(m.read64(0x1_9008)).toBe(BigInt(m.read16(0x1_9008)))
+    m.k.sys_iret(8)
+    expect(m.takeFault()).toBeUndefined()
+    expect([m.get64(abi.CPU_NEXT_RIP), rsp(), m.get32(abi.CPU_CPL)]).toEqual([0x1113n, 0x1_5000, 3])
+  })
+
+  it('IRETQ whose upper values lie in a missing page changes nothing', () => {
+    longGate(0x80, INT32 | 0x60)
+    m.write64(TSS + 4, 0x1_9010n)
+    m.k.sys_int(0x80)
+    m.map64(CR3, 0x1_9000n, 0, 0n)
+    m.k.tlb_flush_all()
+    const before = m.visible()
+    m.k.sys_iret(8)
+    expect(m.takeFault()).toMatchObject({ vector: 14, error: 0, gva: 0x1_9000n })
+    expect(m.visible()).toEqual(before)
+  })
+
+  it('takes a page from under watch when a frame is pushed on its code', () => {
+    longGate(0x80, INT32 | 0x60)
+    m.write64(TSS + 4, 0x1_9800n)
+    m.flagFrame(0x19, abi.FRAME_CODE)
+    m.k.sys_int(0x80)
+    expect(m.takeFault()).toBeUndefined()
+    expect(m.frame(0x19) & abi.FRAME_CODE).toBe(0)
+  })
+
   it('#PF on the inner stack leaves the program as it was', () => {
     longGate(0x80, INT32 | 0x60)
     m.write64(TSS + 4, 0x50_0000n)

@@ -42,7 +42,7 @@ import {
 } from './descriptor.ts'
 import { check_return_code, check_target } from './far.ts'
 import { flags_mask, flags_set, iopl } from './flags.ts'
-import { frame_pop, stack_commit_value, stack_current } from './frame-stack.ts'
+import { frame_pop, frame_view, stack_commit_value, stack_current } from './frame-stack.ts'
 import { code64, update_mode } from './mode.ts'
 import { check_stack, drop_inner_segments, seg_set_real } from './segments.ts'
 import { cpu, fault_pending, raise_error, seg, VECTOR_GP } from './state.ts'
@@ -104,9 +104,11 @@ export function sys_iret(bytes: u32): void {
     return
   }
   stack_current()
-  const rip = frame_pop(bytes)
-  const cs = <u32>frame_pop(bytes) & 0xffff
-  const flags = <u32>frame_pop(bytes)
+  // 64-bit code always pops five values.
+  const view = bytes == 8 ? frame_view(40) : 0
+  const rip = view ? load<u64>(view) : frame_pop(bytes)
+  const cs = <u32>(view ? load<u64>(view, 8) : frame_pop(bytes)) & 0xffff
+  const flags = <u32>(view ? load<u64>(view, 16) : frame_pop(bytes))
   if (fault_pending()) return
   const cpl = load<u32>(cpu, CPU_CPL)
   if (flags & EFLAGS_VM && cpl == 0 && bytes == 4 && !lma) {
@@ -128,8 +130,8 @@ export function sys_iret(bytes: u32): void {
   if (newCpl == cpl && !code64()) {
     store<u64>(cpu, stack_commit_value(load<u64>(cpu, CPU_RSP)), CPU_RSP)
   } else {
-    const rsp = frame_pop(bytes)
-    const ss = <u32>frame_pop(bytes) & 0xffff
+    const rsp = view ? load<u64>(view, 24) : frame_pop(bytes)
+    const ss = <u32>(view ? load<u64>(view, 32) : frame_pop(bytes)) & 0xffff
     if (fault_pending()) return
     if (is_null(ss)) {
       // Only 64-bit code above CPL 3 runs without a stack segment.

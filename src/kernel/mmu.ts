@@ -274,6 +274,15 @@ export function lin_load<T>(lin: u64, acc: u32): T {
   return load<T>(transit())
 }
 
+/** 8 bytes of a descriptor table or TSS; check fault_pending() afterwards. */
+export function system_load64(lin: u64): u64 {
+  const entry = tlb_entry(TLB_BANK_SUPERVISOR, lin)
+  if (load<u64>(entry, TLB_READ) == ((lin + 7) & ~0xfff)) {
+    return load<u64>(<usize>load<u32>(entry, TLB_HOST) + (<usize>lin & 0xfff))
+  }
+  return lin_load<u64>(lin, ACC_IMPLICIT)
+}
+
 /** Stores with the given privilege; check fault_pending() afterwards. */
 export function lin_store<T>(lin: u64, value: T, acc: u32): void {
   if ((<u32>lin & 0xfff) + sizeof<T>() <= 0x1000) {

@@ -85,7 +85,24 @@ export function update_bank(): void {
   store<u32>(cpu, never ? tlb_missing() : <u32>tlb_bank(bank), CPU_TLB)
 }
 
+/** update_mode() where CS is a 64-bit segment: nothing depends on other segments, and virtual-8086 mode is not there. */
+function update_mode64(): void {
+  if ((load<u32>(cpu, CPU_MODE) & MODE_CS_MASK) != MODE_CS64) {
+    store<u64>(cpu, ~(<u64>0), CPU_AMASK)
+    store<u64>(cpu, ~(<u64>0), CPU_SMASK)
+  }
+  const mode = MODE_PE | MODE_LMA | MODE_CS64 | MODE_FLAT | MODE_SS32
+  store<u32>(cpu, load<u32>(cpu, CPU_CPL) == 3 ? mode | MODE_CPL3 : mode, CPU_MODE)
+  update_bank()
+  update_single()
+}
+
 export function update_mode(): void {
+  const code = load<u32>(seg(SEG_CS), SEG_ATTR)
+  if (code & ATTR_L && load<u32>(cpu, CPU_EFER) & EFER_LMA) {
+    update_mode64()
+    return
+  }
   const flags = load<u32>(cpu, CPU_EFLAGS)
   let mode: u32 = 0
   if (load<u32>(cpu, CPU_CR0) & CR0_PE) {
@@ -97,17 +114,12 @@ export function update_mode(): void {
   } else store<u32>(cpu, 0, CPU_CPL)
   if (load<u32>(cpu, CPU_CPL) == 3) mode |= MODE_CPL3
   if (load<u32>(cpu, CPU_EFER) & EFER_LMA) mode |= MODE_LMA
-  const code = load<u32>(seg(SEG_CS), SEG_ATTR)
-  if (mode & MODE_LMA && code & ATTR_L) mode |= MODE_CS64 | MODE_FLAT | MODE_SS32
-  else {
-    mode |= code & ATTR_DB ? MODE_CS32 : MODE_CS16
-    if (load<u32>(seg(SEG_SS), SEG_ATTR) & ATTR_DB) mode |= MODE_SS32
-    if (flat_data(SEG_DS) && flat_data(SEG_SS) && flat_data(SEG_ES) && flat_code()) mode |= MODE_FLAT
-  }
+  mode |= code & ATTR_DB ? MODE_CS32 : MODE_CS16
+  if (load<u32>(seg(SEG_SS), SEG_ATTR) & ATTR_DB) mode |= MODE_SS32
+  if (flat_data(SEG_DS) && flat_data(SEG_SS) && flat_data(SEG_ES) && flat_code()) mode |= MODE_FLAT
   store<u32>(cpu, mode, CPU_MODE)
-  const size = mode & MODE_CS_MASK
-  store<u64>(cpu, size == MODE_CS64 ? ~(<u64>0) : size == MODE_CS32 ? 0xffff_ffff : 0xffff, CPU_AMASK)
-  store<u64>(cpu, size == MODE_CS64 ? ~(<u64>0) : mode & MODE_SS32 ? 0xffff_ffff : 0xffff, CPU_SMASK)
+  store<u64>(cpu, (mode & MODE_CS_MASK) == MODE_CS32 ? 0xffff_ffff : 0xffff, CPU_AMASK)
+  store<u64>(cpu, mode & MODE_SS32 ? 0xffff_ffff : 0xffff, CPU_SMASK)
   update_bank()
   update_single()
 }

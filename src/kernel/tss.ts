@@ -2,7 +2,7 @@
 import { SEG_ATTR, SEG_BASE, SEG_LIMIT, SEG_TR } from '../abi/layout.ts'
 import { ACC_IMPLICIT } from './arch.ts'
 import { ext, selector_of } from './descriptor.ts'
-import { lin_load } from './mmu.ts'
+import { lin_load, system_load64 } from './mmu.ts'
 import { fault_pending, raise_error, seg, VECTOR_TS } from './state.ts'
 
 export let tss_esp: u32 = 0
@@ -39,5 +39,5 @@ export function tss_ist(ist: u32, level: u32): u64 {
     beyond_limit()
     return 0
   }
-  return lin_load<u64>(load<u64>(tr, SEG_BASE) + at, ACC_IMPLICIT)
+  return system_load64(load<u64>(tr, SEG_BASE) + at)
 }
