@@ -84,8 +84,10 @@ export const DT_IMM_RELZ = 7
 export const DT_IMM_MOFFS = 8
 export const DT_IMM_PTR = 9
 export const DT_IMM_16_8 = 10 // the second one in REC_DISP
+export const DT_IMM_IS4 = 11 // vector register number in bits 7:4
 
 export const DT_MEM_MODRM = 0
 export const DT_MEM_RDI = 1 // implicit memory operand at rDI
 export const DT_MEM_RBX = 2
 export const DT_MEM_POP = 3 // an address based on RSP is taken after the pop
+export const DT_MEM_VSIB = 4 // the index is a vector register

@@ -5,6 +5,7 @@
 import * as dt from '#abi/decoder-tables.ts'
 import { placeOf, type Row } from './row.ts'
 import { ROWS } from './rows/index.ts'
+import { isVsib } from './opcode.ts'
 import { buildOpcodeMap, immediateKind, instanceWidth, type Candidate, type OpcodeMap } from './tables.ts'
 
 export interface CodeMode {
@@ -31,6 +32,7 @@ export interface Prefixes {
 
 export interface MemoryOperand {
   readonly base: number | 'rip' | undefined
+  /** General register, or the vector register of a VSIB operand. */
   readonly index: number | undefined
   readonly scale: 1 | 2 | 4 | 8
   readonly displacement: number
@@ -149,8 +151,9 @@ function readVex(reader: Reader, escape: number, p: Prefixes, long: boolean): Op
   }
   if (selector < 1 || selector > 3) return undefined
   p.vex = true
-  p.rex = long ? bits : 0
-  const vvvv = (~last >> 3) & (long ? 15 : 7)
+  // outside 64-bit code there are 8 registers, but W is part of the opcode still
+  p.rex = long ? bits : bits & 8
+  const vvvv = (~last >> 3) & 15
   return {
     map: dt.DT_MAP_VEX + selector,
     byte: reader.byte(),
@@ -196,7 +199,13 @@ function readMemory16(reader: Reader, modrm: number): MemoryOperand {
   }
 }
 
-function readMemory(reader: Reader, modrm: number, rex: number, long: boolean): MemoryOperand {
+function readMemory(
+  reader: Reader,
+  modrm: number,
+  rex: number,
+  long: boolean,
+  vectorIndex: boolean,
+): MemoryOperand {
   const mod = modrm >> 6
   const displacementBytes = mod === 0 ? 0 : mod === 1 ? 1 : 4
   let base = modrm & 7
@@ -206,7 +215,7 @@ function readMemory(reader: Reader, modrm: number, rex: number, long: boolean): 
     const sib = reader.byte()
     scale = (1 << (sib >> 6)) as 1 | 2 | 4 | 8
     const number = ((sib >> 3) & 7) | ((rex & 2) << 2)
-    if (number !== 4) index = number
+    if (vectorIndex || number !== 4) index = number
     base = sib & 7
     if (base === 5 && mod === 0)
       return { base: undefined, index, scale, displacement: Number(reader.signed(4)), displacementBytes: 4 }
@@ -236,6 +245,8 @@ function readImmediates(
   switch (immediateKind(row)) {
     case dt.DT_IMM_8:
       return [reader.unsigned(1)]
+    case dt.DT_IMM_IS4:
+      return [(reader.unsigned(1) >> 4n) & (bits === 64 ? 15n : 7n)]
     case dt.DT_IMM_S8:
       return [reader.signed(1)]
     case dt.DT_IMM_16:
@@ -273,7 +284,7 @@ function operandSizeOf(row: Row, p: Prefixes, bits: 16 | 32 | 64): 16 | 32 | 64 
 }
 
 function usesVvvv(row: Row): boolean {
-  return row.operands.some((operand) => /^(v\d|vy|xmm_v)/.test(placeOf(operand)))
+  return row.operands.some((operand) => /^(v\d|vy|[xy]mm_v)/.test(placeOf(operand)))
 }
 
 /** Special registers that exist, by place. */
@@ -349,7 +360,15 @@ export class Decoder {
     let memory: MemoryOperand | undefined
     if (modrm < 0xc0)
       memory =
-        addressSize === 16 ? readMemory16(reader, modrm) : readMemory(reader, modrm, prefixes.rex, long)
+        addressSize === 16
+          ? readMemory16(reader, modrm)
+          : readMemory(
+              reader,
+              modrm,
+              prefixes.rex,
+              long,
+              row.operands.some((o) => isVsib(placeOf(o))),
+            )
     const reg = entry?.modrm
       ? ((modrm >> 3) & 7) | ((prefixes.rex & 4) << 1)
       : (opcode.byte & 7) | ((prefixes.rex & 1) << 3)
@@ -369,7 +388,7 @@ export class Decoder {
       memory,
       rm,
       reg,
-      vvvv: opcode.vvvv,
+      vvvv: opcode.vvvv & (long ? 15 : 7),
       immediates,
     }
   }

@@ -2,7 +2,7 @@
  * Test assembler: one row, its operands and a code size to bytes. Prefixes, REX, VEX, ModRM and SIB follow from the row's
  * opcode column; nothing is chosen at random. Throws where the row has no such encoding.
  */
-import { encodingOf, PREFIX_66, PREFIX_F2, PREFIX_F3, type Encoding } from './opcode.ts'
+import { encodingOf, isVsib, PREFIX_66, PREFIX_F2, PREFIX_F3, type Encoding } from './opcode.ts'
 import { placeOf, type Place, type Row } from './row.ts'
 import { slotOf } from './tables.ts'
 
@@ -94,11 +94,11 @@ function address16(parts: Parts, memory: MemoryOperand): void {
 }
 
 /** mod, rm, SIB and displacement for 32- and 64-bit addresses. */
-function address(parts: Parts, memory: MemoryOperand, bits: number): void {
+function address(parts: Parts, memory: MemoryOperand, bits: number, vectorIndex: boolean): void {
   const { base, index, displacement = 0, scale = 1 } = memory
   const disp = (bytes: number): void => void parts.tail.push(...littleEndian(BigInt(displacement), bytes))
   const log = Math.log2(scale)
-  if (index === 4) throw new Error('RSP cannot be an index')
+  if (index === 4 && !vectorIndex) throw new Error('RSP cannot be an index')
   if (base === 'rip') {
     parts.mod = 0
     parts.rm = 5
@@ -157,7 +157,7 @@ function sizePrefix(
 ): { readonly prefix66: boolean; readonly w: boolean } {
   const single = row.widths.length === 1
   const byRex = row.widths.length === 2 && row.widths[0] === 32 && row.widths[1] === 64
-  if (bits !== 64 && (encoding.w === 2 || (!single && width === 64)))
+  if (bits !== 64 && ((encoding.w === 2 && encoding.map <= 3) || (!single && width === 64)))
     throw new Error(`${row.id}: 64-bit operands need 64-bit code`)
   if (single || byRex || encoding.map > 3) return { prefix66: false, w: !single && width === 64 }
   if (width === 64) return { prefix66: false, w: row.osize === 'rex' }
@@ -190,10 +190,14 @@ function onlyAddressSize(encoding: Encoding): 16 | 32 | 64 | undefined {
   return ({ 1: 16, 2: 32, 4: 64 } as const)[encoding.addressSizes]
 }
 
+/** Gathers know no 16-bit addresses. */
+const usualAddressSize = (encoding: Encoding, bits: 16 | 32 | 64): 16 | 32 | 64 =>
+  bits === 16 && !(encoding.addressSizes & 1) ? 32 : bits
+
 export function encode(row: Row, options: EncodeOptions): Uint8Array {
   const encoding = encodingOf(row)
   const { bits, operands = [] } = options
-  const addressSize = options.addressSize ?? onlyAddressSize(encoding) ?? bits
+  const addressSize = options.addressSize ?? onlyAddressSize(encoding) ?? usualAddressSize(encoding, bits)
   const width = options.width ?? row.widths.at(-1) ?? 0
   if (!row.widths.includes(width as Row['widths'][number])) throw new Error(`${row.id} has no width ${width}`)
   const size = sizePrefix(row, encoding, bits, width)
@@ -215,9 +219,12 @@ export function encode(row: Row, options: EncodeOptions): Uint8Array {
   for (const [i, operand] of row.operands.entries()) {
     const place = placeOf(operand)
     const choice = operands[i]
-    if (choice?.kind === 'register') placeRegister(parts, place, choice)
-    else if (choice?.kind === 'memory') (addressSize === 16 ? address16 : address)(parts, choice, bits)
-    else if (choice?.kind === 'immediate')
+    if (choice?.kind === 'register' && slotOf(place) === 'imm') immediates.push(choice.number << 4)
+    else if (choice?.kind === 'register') placeRegister(parts, place, choice)
+    else if (choice?.kind === 'memory') {
+      if (addressSize === 16) address16(parts, choice)
+      else address(parts, choice, bits, isVsib(place))
+    } else if (choice?.kind === 'immediate')
       immediates.push(...littleEndian(choice.value, immediateBytes(place, width, addressSize)))
     else if (slotOf(place) === 'imm')
       immediates.push(...littleEndian(0n, immediateBytes(place, width, addressSize)))

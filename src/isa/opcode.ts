@@ -1,5 +1,5 @@
 /** Parses the opcode column of a row (notation in row.ts) into the conditions that the decoder tests and the encoder meets. */
-import { accessOf, placeOf, type Row } from './row.ts'
+import { accessOf, placeOf, type Place, type Row } from './row.ts'
 
 export const PREFIX_NP = 1
 export const PREFIX_66 = 2
@@ -107,14 +107,21 @@ function parseSuffix(draft: Draft, token: string): void {
   else throw new Error(`opcode token '${token}'`)
 }
 
+/** Memory addressed by a vector of indexes. */
+export const isVsib = (place: Place): boolean => /^vm(32|64)[xy]$/.test(place)
+
 /** Mod conditions that follow from the operands: m* needs memory, a register-only rm needs a register. */
 function applyOperands(draft: Draft, row: Row): void {
   if (!draft.modrm) return
   for (const operand of row.operands) {
     const place = placeOf(operand)
     if (/^m(\d+|v|y|16:v)?$/.test(place)) draft.register = false
-    if (/^R(\d+|v|y)$/.test(place) || place === 'xmm' || place === 'mm' || place === 'sti')
-      draft.memory = false
+    if (isVsib(place)) {
+      draft.register = false
+      draft.rm = 1 << 4 // a SIB byte must follow
+      draft.addressSizes &= 6
+    }
+    if (/^(R(\d+|v|y)|xmm|ymm|mm|sti)$/.test(place)) draft.memory = false
     if (accessOf(operand) === 'n' && place === 'm') draft.register = false
   }
 }

@@ -117,7 +117,7 @@ export function operandInfo(operand: Operand, width: number): OperandInfo {
   if (text === 'ymm_r') return info('reg', 'xmm', 256)
   if (text === 'ymm_v') return info('vvvv', 'xmm', 256)
   if (text === 'ymm' || text === 'ymm_m256') return info('rm', 'xmm', 256)
-  if (text === 'vsib') return info('vsib', 'none', 0)
+  if (/^vm(32|64)[xy]$/.test(text)) return info('vsib', 'none', 0)
   m = /^v(32|64|y)$/.exec(text)
   if (m) return info('vvvv', 'gpr', sizeOf(m[1] ?? '', width))
   if (text === 'xmm') return info('rm', 'xmm', 128)

@@ -1,5 +1,6 @@
 /** Instructions as text in Intel syntax, spelt as GNU objdump -M intel does wherever the two can agree. */
 import type { Instruction, MemoryOperand } from './decode.ts'
+import { isVsib } from './opcode.ts'
 import { placeOf, type Place } from './row.ts'
 
 const GPR64 = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi']
@@ -36,15 +37,25 @@ function sizeOf(place: Place, width: number): number {
   return digits ? Number(digits[1]) : 0
 }
 
-function memoryText(i: Instruction, memory: MemoryOperand, bits: number, bare = false): string {
+interface MemoryStyle {
+  /** Size of the operand in bits; 0: not shown. */
+  readonly bits: number
+  /** The index is a vector register of this kind. */
+  readonly vector?: 'xmm' | 'ymm'
+}
+
+function memoryText(i: Instruction, memory: MemoryOperand, { bits, vector }: MemoryStyle): string {
   const { base, index, scale, displacement } = memory
   const segment = i.prefixes.segment
-  const pointer = bare ? '' : (POINTERS[bits] ?? '')
+  const pointer = POINTERS[bits] ?? ''
   const name = (n: number): string => registerName(n, i.addressSize)
   const parts: string[] = []
   if (base === 'rip') parts.push(i.addressSize === 64 ? 'rip' : 'eip')
   else if (base !== undefined) parts.push(name(base))
-  if (index !== undefined) parts.push(i.addressSize === 16 ? name(index) : `${name(index)}*${scale}`)
+  if (index !== undefined) {
+    const register = vector ? vector + index : name(index)
+    parts.push(i.addressSize === 16 ? register : `${register}*${scale}`)
+  }
   if (parts.length === 0) {
     const address = BigInt.asUintN(i.addressSize, BigInt(displacement))
     return `${pointer}${SEGMENTS[segment ?? 3]}:${hex(address)}`
@@ -80,7 +91,7 @@ function immediateText(i: Instruction, place: Place, value: bigint): string {
 }
 
 function registerText(i: Instruction, place: Place, number: number): string {
-  if (place.startsWith('xmm')) return `xmm${number}`
+  if (/^[xy]mm/.test(place)) return place.slice(0, 3) + number
   if (place.startsWith('mm')) return `mm${number & 7}`
   if (place === 'sti') return `st(${number & 7})`
   if (place === 'sreg') return SEGMENTS[number & 7] ?? '?'
@@ -100,19 +111,21 @@ function operandText(i: Instruction, place: Place, immediates: bigint[]): string
   if (place.startsWith('moffs')) {
     return `${SEGMENTS[i.prefixes.segment ?? 3]}:${hex(immediates.shift() ?? 0n)}`
   }
+  if (place.endsWith('_is4')) return registerText(i, place, Number(immediates.shift() ?? 0n))
   if (/^(s?imm|rel|ptr)/.test(place)) return immediateText(i, place, immediates.shift() ?? 0n)
-  if (/^(rm|m$|m\d|mv|my|xmm_m|mm_m)/.test(place)) {
-    if (i.memory)
-      return memoryText(
-        i,
-        i.memory,
-        WORD_IN_MEMORY.has(i.row.id) ? 16 : sizeOf(place, i.width),
-        place === 'm',
-      )
+  if (isVsib(place) && i.memory) {
+    const bits = /([dq]d|ps)$/.test(i.row.mnemonic) ? 32 : 64
+    return memoryText(i, i.memory, { bits, vector: place.endsWith('x') ? 'xmm' : 'ymm' })
+  }
+  if (/^(rm|m$|m\d|mv|my|[xy]mm_m|mm_m)/.test(place)) {
+    if (i.memory) {
+      const bits = WORD_IN_MEMORY.has(i.row.id) ? 16 : sizeOf(place, i.width)
+      return memoryText(i, i.memory, { bits: place === 'm' ? 0 : bits })
+    }
     return registerText(i, place, i.rm)
   }
-  if (/^v(\d|y)/.test(place) || place === 'xmm_v') return registerText(i, place, i.vvvv)
-  if (place.startsWith('R') || place === 'xmm' || place === 'mm' || place === 'sti')
+  if (/^v(\d|y)|^[xy]mm_v/.test(place)) return registerText(i, place, i.vvvv)
+  if (place.startsWith('R') || place === 'xmm' || place === 'ymm' || place === 'mm' || place === 'sti')
     return registerText(i, place, i.rm)
   return registerText(i, place, i.reg)
 }
@@ -166,15 +179,21 @@ function prefixText(i: Instruction): string {
   return lock + (i.prefixes.repeat === 0xf2 ? 'repnz ' : conditional ? 'repz ' : 'rep ')
 }
 
-const PREDICATES = ['eq', 'lt', 'le', 'unord', 'neq', 'nlt', 'nle', 'ord']
+// prettier-ignore
+const PREDICATES = [
+  'eq', 'lt', 'le', 'unord', 'neq', 'nlt', 'nle', 'ord', 'eq_uq', 'nge', 'ngt', 'false', 'neq_oq', 'ge', 'gt', 'true',
+  'eq_os', 'lt_oq', 'le_oq', 'unord_s', 'neq_us', 'nlt_uq', 'nle_uq', 'ord_s', 'eq_us', 'nge_uq', 'ngt_uq', 'false_os', 'neq_os',
+  'ge_oq', 'gt_oq', 'true_us',
+]
 const CLMUL_HALVES: Readonly<Record<number, string>> = { 0: 'lqlq', 1: 'hqlq', 16: 'lqhq', 17: 'hqhq' }
 
 /** Pseudo-ops that spell an immediate in the mnemonic (SDM Vol. 2, CMPPS, PCLMULQDQ). */
 function pseudoMnemonic(mnemonic: string, immediate: number): string | undefined {
-  const compare = /^cmp([ps][sd])$/.exec(mnemonic)
-  if (compare && immediate < 8) return `cmp${PREDICATES[immediate]}${compare[1]}`
-  const halves = mnemonic === 'pclmulqdq' ? CLMUL_HALVES[immediate] : undefined
-  return halves && `pclmul${halves}dq`
+  const [, v = '', format] = /^(v?)cmp([ps][sd])$/.exec(mnemonic) ?? []
+  if (format && immediate < (v ? 32 : 8)) return `${v}cmp${PREDICATES[immediate]}${format}`
+  const [, vex] = /^(v?)pclmulqdq$/.exec(mnemonic) ?? []
+  const halves = CLMUL_HALVES[immediate]
+  return vex === undefined || halves === undefined ? undefined : `${vex}pclmul${halves}dq`
 }
 
 export function printInstruction(i: Instruction): string {

@@ -54,7 +54,7 @@ export type Access = 'r' | 'w' | 'rw' | 'n'
  *   al … rAXv         fixed registers
  *   xmm_m32 …         ModRM.rm, vector register or memory; xmm ModRM.rm register only; xmm_r ModRM.reg; xmm_v VEX.vvvv
  *   ymm_m256 ymm ymm_r ymm_v   the same of 32 bytes; xmm_is4 ymm_is4   register in bits 7:4 of an immediate byte
- *   vsib  memory addressed by a vector of indexes (ModRM with SIB); elements as the row's semantic function knows
+ *   vm32x vm32y vm64x vm64y   memory addressed by 32- or 64-bit indexes in an xmm or ymm register (VSIB)
  *   mm_m64, mm, mm_r  the same for MMX; st0, sti: x87 stack; sreg creg dreg: ModRM.reg
  */
 // prettier-ignore
@@ -62,10 +62,11 @@ export const PLACES = [
   'rm8', 'rm16', 'rm32', 'rm64', 'rmv', 'rmy', 'R8', 'R16', 'R32', 'R64', 'Rv', 'Ry',
   'r8', 'r16', 'r32', 'r64', 'rv', 'ry', 'o8', 'ov', 'oy', 'v32', 'v64', 'vy',
   'm', 'm8', 'm16', 'm32', 'm64', 'm80', 'm128', 'm256', 'mv', 'my', 'm16:v', 'mdi', 'mbx',
+  'vm32x', 'vm32y', 'vm64x', 'vm64y',
   'imm8', 'imm16', 'imm32', 'immv', 'immz', 'simm8', 'ptr16:v', 'moffs8', 'moffsv', 'one', 'rel8', 'relz',
   'al', 'ah', 'ax', 'eax', 'rax', 'rAXv', 'cl', 'cx', 'ecx', 'rcx', 'dx', 'edx', 'xmm0',
   'xmm', 'xmm_m8', 'xmm_m16', 'xmm_m32', 'xmm_m64', 'xmm_m128', 'xmm_r', 'xmm_v', 'xmm_is4',
-  'ymm', 'ymm_m256', 'ymm_r', 'ymm_v', 'ymm_is4', 'vsib', 'mm', 'mm_m32', 'mm_m64', 'mm_r',
+  'ymm', 'ymm_m256', 'ymm_r', 'ymm_v', 'ymm_is4', 'mm', 'mm_m32', 'mm_m64', 'mm_r',
   'st0', 'sti', 'sreg', 'creg', 'dreg', 'es', 'cs', 'ss', 'ds', 'fs', 'gs',
 ] as const
 export type Place = (typeof PLACES)[number]

@@ -6,7 +6,7 @@ import * as dt from '#abi/decoder-tables.ts'
 import { ISA_TABLES_MAX } from '#abi/layout.ts'
 import { featureBit } from './features.ts'
 import { HANDLER_UD, type Form, type Handlers } from './handlers.ts'
-import { encodingOf, type Encoding } from './opcode.ts'
+import { encodingOf, isVsib, type Encoding } from './opcode.ts'
 import { placeOf, type Place, type Row } from './row.ts'
 
 export interface Candidate {
@@ -29,8 +29,8 @@ export function candidateOf(row: Row): Candidate {
     modesOf(row, encoding) |
     ((encoding.w | (encoding.b << 2) | (encoding.addressSizes << 4)) << 16) |
     (((encoding.register ? 1 : 0) | (encoding.memory ? 2 : 0) | (encoding.l << 2)) << 24)
-  // rm is a condition for registers only, and memory forms are never told apart by it
-  const rm = encoding.memory ? 0xff : encoding.rm
+  // rm is a condition for registers and VSIB only, and other memory forms are never told apart by it
+  const rm = encoding.memory && !row.operands.some((operand) => isVsib(placeOf(operand))) ? 0xff : encoding.rm
   const accepts =
     BigInt(low) |
     (BigInt(encoding.reg) << BigInt(dt.DT_Q_REG_SHIFT)) |
@@ -109,7 +109,7 @@ export function buildOpcodeMap(rows: readonly Row[]): OpcodeMap {
 function registerKind(place: Place): number {
   if (/^[rRo]m?8$/.test(place)) return place === 'o8' ? dt.DT_REG_OPCODE8 : dt.DT_REG_GPR8
   if (place.startsWith('o')) return dt.DT_REG_OPCODE
-  if (place.startsWith('xmm')) return dt.DT_REG_XMM
+  if (/^[xy]mm/.test(place)) return dt.DT_REG_XMM
   if (place.startsWith('mm')) return dt.DT_REG_MM
   if (place === 'sti') return dt.DT_REG_STI
   if (place === 'sreg') return dt.DT_REG_SREG
@@ -122,14 +122,14 @@ export type Slot = 'rm' | 'reg' | 'vvvv' | 'mem' | 'imm' | 'implied' | 'fixed'
 
 /** Where the encoding keeps an operand. */
 export function slotOf(place: Place): Slot {
-  if (/^(rm|R)(8|16|32|64|v|y)$/.test(place) || /^(xmm|mm)(_m\d+)?$/.test(place) || place === 'sti')
+  if (/^(rm|R)(8|16|32|64|v|y)$/.test(place) || /^([xy]mm|mm)(_m\d+)?$/.test(place) || place === 'sti')
     return 'rm'
-  if (/^[ro](8|16|32|64|v|y)$/.test(place) || /^(xmm|mm)_r$/.test(place) || /^[scd]reg$/.test(place))
+  if (/^[ro](8|16|32|64|v|y)$/.test(place) || /^([xy]mm|mm)_r$/.test(place) || /^[scd]reg$/.test(place))
     return 'reg'
-  if (/^v(32|64|y)$/.test(place) || place === 'xmm_v') return 'vvvv'
+  if (/^v(32|64|y)$/.test(place) || place === 'xmm_v' || place === 'ymm_v') return 'vvvv'
   if (place === 'mdi' || place === 'mbx') return 'implied'
-  if (/^m(\d+|v|y|16:v)?$/.test(place)) return 'mem'
-  if (/^(s?imm|rel|moffs|ptr)/.test(place)) return 'imm'
+  if (/^m(\d+|v|y|16:v)?$/.test(place) || isVsib(place)) return 'mem'
+  if (/^(s?imm|rel|moffs|ptr)|_is4$/.test(place)) return 'imm'
   return 'fixed'
 }
 
@@ -144,6 +144,8 @@ const IMMEDIATES: Readonly<Partial<Record<Place, number>>> = {
   moffs8: dt.DT_IMM_MOFFS,
   moffsv: dt.DT_IMM_MOFFS,
   'ptr16:v': dt.DT_IMM_PTR,
+  xmm_is4: dt.DT_IMM_IS4,
+  ymm_is4: dt.DT_IMM_IS4,
 }
 
 export function immediateKind(row: Row): number {
@@ -182,6 +184,7 @@ function memoryKind(row: Row): number {
   const places = row.operands.map(placeOf)
   if (places.includes('mdi')) return dt.DT_MEM_RDI
   if (places.includes('mbx')) return dt.DT_MEM_RBX
+  if (places.some(isVsib)) return dt.DT_MEM_VSIB
   return row.id === 'pop_rmv' ? dt.DT_MEM_POP : dt.DT_MEM_MODRM
 }
 

@@ -1,6 +1,6 @@
 /** Encodings of every row in every code size, width and form, with operands drawn from a fixed sequence: for tests. */
 import { encode, type MemoryOperand, type OperandChoice } from './encode.ts'
-import { encodingOf } from './opcode.ts'
+import { encodingOf, isVsib } from './opcode.ts'
 import { placeOf, type Place, type Row } from './row.ts'
 import { ROWS } from './rows/index.ts'
 import { slotOf } from './tables.ts'
@@ -62,10 +62,25 @@ function registerOperand(place: Place, row: Row, long: boolean, sequence: Sequen
     : { kind: 'register', number }
 }
 
+/** A gather wants three different registers. */
+function gatherOperands(row: Row, long: boolean, sequence: Sequence): OperandChoice[] {
+  const limit = long ? 16 : 8
+  const first = sequence.below(limit)
+  return row.operands.map((operand, i): OperandChoice => {
+    const number = (first + i) % limit
+    return isVsib(placeOf(operand))
+      ? { kind: 'memory', base: sequence.below(8), index: number, scale: 4, displacement: 0x20 }
+      : { kind: 'register', number }
+  })
+}
+
 function operandsOf(row: Row, bits: 16 | 32 | 64, memory: boolean, sequence: Sequence): OperandChoice[] {
+  if (row.operands.some((operand) => isVsib(placeOf(operand))))
+    return gatherOperands(row, bits === 64, sequence)
   return row.operands.map((operand): OperandChoice => {
     const place = placeOf(operand)
     const slot = slotOf(place)
+    if (place.endsWith('_is4')) return registerOperand(place, row, bits === 64, sequence)
     if (slot === 'imm') return { kind: 'immediate', value: BigInt(sequence.below(256)) }
     if (slot === 'fixed' || slot === 'implied') return undefined
     if (memory && (slot === 'rm' || slot === 'mem')) {

@@ -6,6 +6,7 @@ import { CPU_FEATURES, CPU_PCBASE, CPU_X87, CPU_XMM, CPU_ZERO, ISA_TABLES_BASE, 
 import * as rec from '#abi/record.ts'
 import { Decoder, type CodeMode, type Instruction } from '#isa/decode.ts'
 import { assignHandlers, HANDLER_GP, HANDLER_UD, type Form } from '#isa/handlers.ts'
+import { isVsib } from '#isa/opcode.ts'
 import { placeOf } from '#isa/row.ts'
 import { ROWS } from '#isa/rows/index.ts'
 import { compileTables, slotOf } from '#isa/tables.ts'
@@ -110,7 +111,7 @@ function expected(i: Instruction): Record<string, number | bigint> {
     asize: { 16: 0, 32: 1, 64: 2 }[i.addressSize],
   }
   const register = (place: string, n: number): number => {
-    if (place.startsWith('xmm')) return CPU_XMM + n * 64
+    if (/^[xy]mm/.test(place)) return CPU_XMM + n * 64
     if (place.startsWith('mm')) return CPU_X87 + (n & 7) * 16
     if (place === 'sti') return n & 7
     if (/^([rRo]|rm)8$/.test(place) && n >= 4 && n < 8 && !i.prefixes.hasRex && !i.prefixes.vex)
@@ -124,7 +125,8 @@ function expected(i: Instruction): Record<string, number | bigint> {
     if (slot === 'reg') fields['reg'] = register(place, i.reg)
     if (slot === 'vvvv') fields['vvvv'] = register(place, i.vvvv)
     if (slot === 'implied') fields['base'] = gprOffset(place === 'mdi' ? 7 : 3)
-    if (place.startsWith('rel')) fields['imm'] = i.immediates[0] ?? 0n
+    if (place.endsWith('_is4')) fields['imm'] = BigInt(register(place, Number(i.immediates[0] ?? 0n)))
+    else if (place.startsWith('rel')) fields['imm'] = i.immediates[0] ?? 0n
     else if (slot === 'imm')
       fields['imm'] ??= BigInt.asUintN(
         /^(immz|simm8)$/.test(place) && i.operandSize === 16 ? 16 : 64,
@@ -136,7 +138,9 @@ function expected(i: Instruction): Record<string, number | bigint> {
     const popped = i.row.id === 'pop_rmv' && memory.base === 4 ? i.width / 8 : 0
     fields['base'] =
       memory.base === 'rip' ? CPU_PCBASE : memory.base === undefined ? CPU_ZERO : gprOffset(memory.base)
-    fields['index'] = memory.index === undefined ? CPU_ZERO : gprOffset(memory.index)
+    const vector = i.row.operands.some((operand) => isVsib(placeOf(operand)))
+    fields['index'] =
+      memory.index === undefined ? CPU_ZERO : vector ? register('xmm', memory.index) : gprOffset(memory.index)
     fields['scale'] = memory.index === undefined ? 0 : Math.log2(memory.scale)
     const wide = i.addressSize === 16 ? (memory.displacement << 16) >> 16 : memory.displacement
     fields['disp'] =

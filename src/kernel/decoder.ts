@@ -65,6 +65,7 @@ import {
   DT_IMM_16,
   DT_IMM_16_8,
   DT_IMM_8,
+  DT_IMM_IS4,
   DT_IMM_MOFFS,
   DT_IMM_PTR,
   DT_IMM_REL8,
@@ -84,6 +85,7 @@ import {
   DT_MEM_POP,
   DT_MEM_RDI,
   DT_MEM_RBX,
+  DT_MEM_VSIB,
   DT_NO_FEATURE,
   DT_Q_66,
   DT_Q_A16,
@@ -148,7 +150,7 @@ let prefixClass: u32 = 0 // DT_Q_NP .. DT_Q_F2
 let rex: u32 = 0 // the byte 40-4F, or 0; VEX sets the same bits
 let segmentOverride: u32 = NO_SEGMENT
 let vexLength: u32 = 0
-let vvvv: u32 = 0 // register number, 0 when the field is unused
+let vvvv: u32 = 0 // the field, must be 0 where it is unused; 32-bit code ignores bit 3 of a register in it
 let vex: bool = false
 
 // Results of the effective address.
@@ -286,14 +288,14 @@ function readVex(escape: u32): u32 {
     if (byte & 0x80) bits |= REX_W
   }
   if (selector < 1 || selector > 3) return DT_MAP_ONE
-  // outside 64-bit code there are 8 registers and W is ignored
-  if (!long) bits = 0
+  // outside 64-bit code there are 8 registers, but W is part of the opcode still
+  if (!long) bits &= REX_W
   vex = true
   rex = bits
-  vvvv = (~byte >> 3) & (long ? 15 : 7)
+  vvvv = (~byte >> 3) & 15
   vexLength = (byte >> 2) & 1
   prefixClass = 1 << (byte & 3)
-  if (bits & REX_W) prefixFlags |= RECF_REXW
+  if (long && bits & REX_W) prefixFlags |= RECF_REXW
   return DT_MAP_VEX + selector
 }
 
@@ -340,7 +342,7 @@ function emit(candidate: usize, opcode: u32, modrm: u32, mode: u32, pageOff: u32
   let isMemory = true
   if (modrm < 0xc0) {
     if (addressSize == 0) readAddress16(modrm)
-    else readAddress(modrm)
+    else readAddress(modrm, memoryKind == DT_MEM_VSIB)
     if (memoryKind == DT_MEM_POP && base == CPU_RSP) disp += 2 << operandSize
   } else if (memoryKind == DT_MEM_RDI) {
     base = CPU_RDI // its ModRM names registers, so it is a register form
@@ -363,7 +365,7 @@ function emit(candidate: usize, opcode: u32, modrm: u32, mode: u32, pageOff: u32
   }
   const vvvvKind: u32 = load<u8>(candidate, DT_VVVV)
   if (vvvvKind == DT_REG_NONE && vvvv != 0) return false
-  const link: u32 = vvvvKind == DT_REG_NONE ? 0 : registerOffset(vvvvKind, vvvv)
+  const link: u32 = vvvvKind == DT_REG_NONE ? 0 : registerOffset(vvvvKind, long ? vvvv : vvvv & 7)
 
   const segByte = segmentByte(mode)
   let form: u32 = FORM_R
@@ -478,13 +480,16 @@ function readAddress16(modrm: u32): void {
 }
 
 /** SDM Vol. 2, Tables 2-2 and 2-3. */
-function readAddress(modrm: u32): void {
+function readAddress(modrm: u32, vectorIndex: bool): void {
   const mod = modrm >> 6
   let number = modrm & 7
   if (number == 4) {
     const sib: u32 = load<u8>(at++)
     const indexNumber = ((sib >> 3) & 7) | ((rex & REX_X) << 2)
-    if (indexNumber != 4) {
+    if (vectorIndex) {
+      index = CPU_XMM + (indexNumber << 6)
+      scale = sib >> 6
+    } else if (indexNumber != 4) {
       index = indexNumber << 3
       scale = sib >> 6
     }
@@ -574,6 +579,8 @@ function readImmediate(kind: u32, pageOff: u32): u64 {
       at += 2
       return offset | ((<u64>load<u16>(at - 2)) << 32)
     }
+    case DT_IMM_IS4:
+      return CPU_XMM + (((<u64>load<u8>(at++) >> 4) & (long ? 15 : 7)) << 6)
     case DT_IMM_16_8:
       at += 3
       return <u64>load<u16>(at - 3) | ((<u64>load<u8>(at - 1)) << 16)
