@@ -100,6 +100,9 @@ export const FP_IMPORTS = {
   sse_cvtsi2ss: faulting([P, Q]), sse_cvtsi2sd: faulting([P, Q]),                // dst, sign-extended integer
   sse_cvtss2si: faulting([P, P, P], Q), sse_cvtsd2si: faulting([P, P, P], Q),    // b, width 32 or 64, truncate
   sse_cvtps2dq: unaryImm, sse_cvtpd2dq: unaryImm,                                // dst, b, truncate
+  sse_cvtph2ps: unary, sse_cvtps2ph: unaryImm,                                   // dst, b, rounding as in VCVTPS2PH's immediate
+  // around the halves of a 32-byte operation with an exception unmasked: they fault together, at the end
+  sse_pair_begin: fn([]), sse_pair_end: faulting([]),
 } as const satisfies Record<string, KernelImport>
 
 export type FpName = keyof typeof FP_IMPORTS

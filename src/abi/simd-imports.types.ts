@@ -24,6 +24,9 @@ export const SIMD_IMPORTS = {
   simd_pcmpistr: fn([P, P, P], P), simd_pcmpestr: fn([P, P, P, Q, Q], P),
   simd_string_mask: fn([P, P], 'v128'),                                          // that word, imm: the mask for XMM0
   simd_masked_store: { params: [Q, P, P, P, P], fault: true },                   // gva, data, mask, 8 or 16 bytes, seg byte
+  // masked and scattered memory (src/kernel/avx.ts): registers, offset or base, shape, seg byte
+  avx_mask_load: { params: [P, P, Q, P, P], fault: true }, avx_mask_store: { params: [P, P, Q, P, P], fault: true },
+  avx_gather: { params: [P, P, P, Q, P, P], fault: true },                       // dst, mask, index; a fault leaves what is done
 } as const satisfies Record<string, KernelImport>
 
 export type SimdName = keyof typeof SIMD_IMPORTS

@@ -65,6 +65,7 @@ import { has } from './features.ts'
 import { gpa_host } from './frames.ts'
 import { cr8_read, cr8_write } from './irqchip/msr.ts'
 import { canonical } from './mmu.ts'
+import { avx_gate_update } from './fpu-check.ts'
 import { code64, update_bank, update_mode } from './mode.ts'
 import { umip_allows } from './segments.ts'
 import { cpu, raise, raise_error, seg, VECTOR_DB, VECTOR_GP, VECTOR_UD, vm } from './state.ts'
@@ -191,6 +192,7 @@ function write_cr0(value: u64): void {
   if (stops) store<u64>(cpu, load<u64>(cpu, CPU_EFER) & ~(<u64>EFER_LMA), CPU_EFER)
   store<u64>(cpu, next, CPU_CR0)
   if ((old ^ next) & (CR0_PG | CR0_WP | CR0_PE)) tlb_flush_all()
+  avx_gate_update()
   update_mode()
 }
 
@@ -231,6 +233,7 @@ function write_cr4(value: u64): void {
   store<u64>(cpu, next, CPU_CR4)
   if (paging) tlb_flush_all()
   if ((old ^ next) & CR4_PCIDE) address_space(true)
+  avx_gate_update()
   update_mode()
 }
 
@@ -257,7 +260,9 @@ export function sys_mov_to_cr(n: u32, value: u64): void {
 }
 
 export function sys_clts(): void {
-  if (privileged()) store<u64>(cpu, load<u64>(cpu, CPU_CR0) & ~(<u64>CR0_TS), CPU_CR0)
+  if (!privileged()) return
+  store<u64>(cpu, load<u64>(cpu, CPU_CR0) & ~(<u64>CR0_TS), CPU_CR0)
+  avx_gate_update()
 }
 
 /** LMSW: PE, MP, EM, TS; PE can be set but not cleared. */
@@ -372,6 +377,10 @@ export function sys_xsetbv(): void {
   if (!osxsave() || !privileged()) return
   const value = <u64>load<u32>(cpu, CPU_RAX) | (<u64>load<u32>(cpu, CPU_RDX) << 32)
   const known = xcr0_known()
-  if (load<u32>(cpu, CPU_RCX) != 0 || !(value & 1) || value & ~known || (value & 6) == XCR0_AVX) refuse()
-  else store<u64>(cpu, value, CPU_XCR0)
+  if (load<u32>(cpu, CPU_RCX) != 0 || !(value & 1) || value & ~known || (value & 6) == XCR0_AVX) {
+    refuse()
+    return
+  }
+  store<u64>(cpu, value, CPU_XCR0)
+  avx_gate_update()
 }

@@ -3,6 +3,7 @@
  * A function that is not listed here is private to the kernel and free to be inlined away.
  * asc takes `.ts` off in `import` but not in `export ... from`, so the names here go without.
  */
+export { avx_gather, avx_mask_load, avx_mask_store } from './avx'
 export { cmpxchg16b, crc32c, div64, idiv64, mul64_high_s, mul64_high_u, pdep64, pext64 } from './arith'
 export { clock_init, clock_ns, clock_pause, clock_reset, clock_resume, tsc_read, tsc_write } from './clock'
 export { code_cache_init, code_store, code_write } from './code-cache'
@@ -101,6 +102,8 @@ export {
   sse_round_sd,
   sse_round_ss,
 } from './fp/sse-convert'
+export { sse_cvtph2ps, sse_cvtps2ph } from './fp/sse-half'
+export { sse_pair_begin, sse_pair_end } from './fp/sse-lane'
 export {
   x87_arith_f32,
   x87_arith_f64,

@@ -69,6 +69,7 @@ import { cpu_signature } from './cpuid.ts'
 import { seg_set } from './descriptor.ts'
 import { flags_set } from './flags.ts'
 import { lapic_init, lapic_reset } from './irqchip/lapic.ts'
+import { avx_gate_update } from './fpu-check.ts'
 import { update_mode } from './mode.ts'
 import { pv_reset } from './pv.ts'
 import { cpu } from './state.ts'
@@ -101,6 +102,7 @@ function common(cr0: u32): void {
   store<u64>(cpu, 0, CPU_CR2)
   store<u64>(cpu, 0, CPU_CR3)
   store<u64>(cpu, 0, CPU_CR4)
+  avx_gate_update()
   store<u64>(cpu, 0, CPU_EFER)
   memory.fill(cpu + CPU_PDPTE, 0, 32)
   memory.fill(cpu + CPU_DR0, 0, 32)

@@ -76,6 +76,7 @@ import {
 import { flags_get, flags_set } from './flags.ts'
 import { frame_push, stack_commit_value, stack_current, stack_reserve } from './frame-stack.ts'
 import { lin_and8, lin_load, lin_or8, lin_probe, lin_store } from './mmu.ts'
+import { avx_gate_update } from './fpu-check.ts'
 import { update_mode } from './mode.ts'
 import { load_ldt } from './segments.ts'
 import {
@@ -252,6 +253,7 @@ export function task_switch(selector: u32, reason: u32, eip: u64, hasError: bool
   }
   seg_set(SEG_TR, selector, base, limit, attr | 2)
   store<u64>(cpu, load<u64>(cpu, CPU_CR0) | CR0_TS, CPU_CR0)
+  avx_gate_update()
   store<u64>(cpu, load<u64>(cpu, CPU_DR7) & ~(<u64>0x155), CPU_DR7) // local breakpoints and LE
   store<u64>(cpu, newEip, CPU_RIP)
   store<u64>(cpu, newEip, CPU_NEXT_RIP)

@@ -51,6 +51,11 @@ export function beginX87(cw: u32): void {
   roundedUp = false
 }
 
+/** Conversions to half precision deliver denormals whatever FTZ says. */
+export function ignoreFtz(): void {
+  ftz = false
+}
+
 export function raise(bits: u32): void {
   flags |= bits
 }

@@ -159,6 +159,10 @@ function encode(kind: u32, p: i32, bias: i32, width: i32): u64 {
   return sign | top | ((rHi << 1) >> (64 - stored))
 }
 
+export function packF16(kind: u32): u32 {
+  return <u32>encode(kind, 11, 15, 16)
+}
+
 export function packF32(kind: u32): u32 {
   return <u32>encode(kind, 24, 127, 32)
 }

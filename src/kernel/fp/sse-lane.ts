@@ -8,7 +8,7 @@
 import { CPU_CR4, CPU_MXCSR } from '../../abi/layout.ts'
 import { CR4_OSXMMEXCPT } from '../arch.ts'
 import { cpu, raise as raiseFault, VECTOR_UD, VECTOR_XM } from '../state.ts'
-import { DE, IE, PRE_COMPUTATION, beginSse, clearFlags, flags, masks, raise, daz } from './env.ts'
+import { DE, IE, PRE_COMPUTATION, beginSse, clearFlags, flags, masks, raise, daz, setFlags } from './env.ts'
 import {
   CLS_QNAN, aFromF32, bFromF32, cFromF32, aFromF64, bFromF64, cFromF64, aCls, cCls,
   negateB, negateC,
@@ -49,8 +49,33 @@ export function sseBegin(): void {
   denormalsSeen = (mxcsr & DE) != 0
 }
 
+/** Both halves of a 32-byte operation are in progress: what was found so far. */
+let pairing: bool = false
+let pairFlags: u32 = 0
+let pairEarlier: u32 = 0
+
+/** The next operations are halves of one instruction: they fault together, at sse_pair_end. */
+export function sse_pair_begin(): void {
+  pairing = true
+  pairFlags = 0
+  pairEarlier = 0
+}
+
+export function sse_pair_end(): void {
+  pairing = false
+  sseBegin()
+  setFlags(pairFlags)
+  earlier = pairEarlier
+  sseCommit()
+}
+
 /** Writes the flags to MXCSR; false and a pending fault when one of them is unmasked: then nothing is written. */
 export function sseCommit(): bool {
+  if (pairing) {
+    pairFlags |= flags
+    pairEarlier |= earlier
+    return true
+  }
   let found = flags
   if (found & PRE_COMPUTATION & ~masks) found &= PRE_COMPUTATION
   found |= earlier
