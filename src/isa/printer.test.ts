@@ -14,10 +14,10 @@ const hasObjdump = spawnSync('objdump', ['--version']).status === 0
 
 /**
  * Rows whose spelling differs on purpose: objdump does not know the encoding (undocumented aliases, SALC, the parts of
- * the hint space that became MPX or CLDEMOTE), or prints a 16-bit source register by the operand size.
+ * the hint space that became MPX or CLDEMOTE), misreads it (PCLMULQDQ's immediate), or prints a 16-bit source register by the operand size.
  */
 const DIFFERENT =
-  /^(fn?(com|comp|stp|xch)_(st0_)?sti|f(neni|ndisi|nsetpm)|salc|nop_0f|mov_sreg_rm16|l(ar|sl)_rv|maskmov|lddqu|bswap|invpcid|invlpg|bound)/
+  /^(fn?(com|comp|stp|xch)_(st0_)?sti|f(neni|ndisi|nsetpm)|salc|nop_0f|mov_sreg_rm16|l(ar|sl)_rv|v?maskmov(dq|q)|v?lddqu|v?pclmulqdq|bswap|invpcid|invlpg|bound)/
 
 /** Size suffixes, redundant-prefix names and pointer sizes that the two spell differently. */
 function normalise(text: string): string {
@@ -34,7 +34,7 @@ function normalise(text: string): string {
       /^(push|pop|enter|leave|call|ret|retf|jmp|pushf|popf|iret|sysret|sysexit|pusha|popa|[sl][gi]dt|fn?(?:ldenv|stenv|save|rstor)|frstor|fldenv)[wdq]\b/,
       '$1',
     )
-    .replace(/^(pcmpestr[im])q\b/, '$1')
+    .replace(/^(v?pcmpestr[im])q\b/, '$1')
     .replace(/(fword|tbyte) ptr/, 'far ptr')
 }
 

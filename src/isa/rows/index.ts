@@ -1,5 +1,9 @@
 /** Every row, by id. A family is one file here, one in ../semantics and one line in each index. */
 import { arithRows } from './arith.ts'
+import { avxCrossRows } from './avx-cross.ts'
+import { avxFloatRows } from './avx-float.ts'
+import { avxMoveRows } from './avx-move.ts'
+import { avxPackedRows } from './avx-packed.ts'
 import { bitsRows } from './bits.ts'
 import { controlRows } from './control.ts'
 import { hintRows } from './hints.ts'
@@ -24,6 +28,7 @@ import type { Row } from '../row.ts'
 /** Families, so that the row tests can tell a duplicate id. */
 export const FAMILIES = [moveRows, arithRows, shiftRows, bitsRows, controlRows, stringRows, hintRows, systemRows,
   cryptoRows, floatRows, mmxRows, packedRows, sseRows, sse2Rows, sse3Rows, sse41Rows, sse42Rows, ssse3Rows, x87Rows, xsaveRows,
+  avxMoveRows, avxCrossRows, avxPackedRows, avxFloatRows,
 ] as const
 
 export const ROWS: readonly Row[] = FAMILIES.flatMap((family) => Object.values<Row>(family))

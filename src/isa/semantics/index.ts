@@ -1,6 +1,10 @@
 /** The semantic function of every row, by row id. */
 import type { Semantics } from '../emit.ts'
 import { arithSemantics } from './arith.ts'
+import { avxCrossSemantics } from './avx-cross.ts'
+import { avxFloatSemantics } from './avx-float.ts'
+import { avxMoveSemantics } from './avx-move.ts'
+import { avxPackedSemantics } from './avx-packed.ts'
 import { bitsSemantics } from './bits.ts'
 import { controlSemantics } from './control.ts'
 import { hintSemantics } from './hints.ts'
@@ -42,4 +46,8 @@ export const SEMANTICS: Readonly<Record<string, Semantics>> = {
   ...ssse3Semantics,
   ...x87Semantics,
   ...xsaveSemantics,
+  ...avxMoveSemantics,
+  ...avxCrossSemantics,
+  ...avxPackedSemantics,
+  ...avxFloatSemantics,
 }

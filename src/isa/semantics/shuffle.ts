@@ -122,3 +122,12 @@ export function extractLane(e: Emit, bits: 8 | 16 | 32 | 64, a: Val, index: Val)
   const suffix = bits < 32 ? '_u' : ''
   return e.op(`${SHAPES[bits]}.extract_lane${suffix}`, bits === 64 ? 'i64' : 'i32', [moved], [0])
 }
+
+/** The low lanes of a widened, as many as fit: wasm does one step, so two or three of them in a row. */
+export function widenLanes(e: Emit, a: Val, sign: 's' | 'u', from: 8 | 16 | 32, to: 16 | 32 | 64): Val {
+  let value = a
+  if (from <= 8) value = v(e, `i16x8.extend_low_i8x16_${sign}`, value)
+  if (from <= 16 && to >= 32) value = v(e, `i32x4.extend_low_i16x8_${sign}`, value)
+  if (to === 64) value = v(e, `i64x2.extend_low_i32x4_${sign}`, value)
+  return value
+}

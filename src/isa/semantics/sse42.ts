@@ -4,9 +4,12 @@ import type { Emit, Semantics, Val } from '../emit.ts'
 import type { sse42Rows } from '../rows/sse42.ts'
 import { callValue, gateSse, i32, imm, sourceAddress128 } from './vector.ts'
 
+/** Availability of SSE, or of AVX for the VEX forms. */
+type Gate = (e: Emit) => void
+
 /** The result word: bits 0-15 IntRes2, 16 ZF, 17 SF, 24-28 index. */
-function compareStrings(e: Emit, explicit: boolean): Val {
-  gateSse(e)
+function compareStrings(e: Emit, explicit: boolean, gate: Gate): Val {
+  gate(e)
   const b = sourceAddress128(e, 1, 0, false)
   const args = [e.addressOf(0), b, imm(e, 2)]
   if (!explicit) return callValue(e, 'simd_pcmpistr', args)
@@ -22,18 +25,18 @@ function setStringFlags(e: Emit, result: Val): void {
   e.setFlagBits({ cf: some, zf: bit(16), sf: bit(17), of: bit(0), af: i32(e, 0), pf: i32(e, 0) })
 }
 
-const toIndex =
-  (explicit: boolean): Semantics =>
+export const toIndex =
+  (explicit: boolean, gate: Gate = gateSse): Semantics =>
   (e) => {
-    const result = e.let(compareStrings(e, explicit))
+    const result = e.let(compareStrings(e, explicit, gate))
     e.setReg('rcx', e.shr(result, i32(e, 24)))
     setStringFlags(e, result)
   }
 
-const toMask =
-  (explicit: boolean): Semantics =>
+export const toMask =
+  (explicit: boolean, gate: Gate = gateSse): Semantics =>
   (e) => {
-    const result = e.let(compareStrings(e, explicit))
+    const result = e.let(compareStrings(e, explicit, gate))
     e.setCpu(CPU_XMM, callValue(e, 'simd_string_mask', [result, imm(e, 2)]))
     setStringFlags(e, result)
   }

@@ -88,9 +88,9 @@ export const only32 = (e: Emit, value: Val): Val =>
 /** Immediate operand as i32. */
 export const imm = (e: Emit, i: number): Val => e.let(e.zext(e.read(i), 'i32'))
 
-/** #GP(0) unless gva is a multiple of 16. */
-export function checkAligned(e: Emit, gva: Val): void {
-  e.raiseIf(e.and(e.trunc(gva, 'i32'), i32(e, 15)), 'GP', 0)
+/** #GP(0) unless gva is a multiple of the operand's size. */
+export function checkAligned(e: Emit, gva: Val, bytes: 16 | 32 = 16): void {
+  e.raiseIf(e.and(e.trunc(gva, 'i32'), i32(e, bytes - 1)), 'GP', 0)
 }
 
 /** xmm_m128 or m128 operand. */
