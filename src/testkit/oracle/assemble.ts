@@ -3,7 +3,7 @@
  * row and the code size allow. The caller fixes where a memory operand shall lie; base and index registers are then set
  * so that it does.
  */
-import { encodingOf, PREFIX_66, PREFIX_F2, PREFIX_F3 } from '#isa/opcode.ts'
+import { encodingOf, isVsib, PREFIX_66, PREFIX_F2, PREFIX_F3 } from '#isa/opcode.ts'
 import { placeOf, type Row } from '#isa/row.ts'
 import { codeSizeOf, DS, SEGMENT_PREFIXES, segmentBase, SS, type Mode } from './modes.ts'
 import type { Random } from './random.ts'
@@ -28,6 +28,8 @@ export interface Assembled {
   /** Registers of the address: set base, then index. -1 = none. */
   readonly base: number
   readonly index: number
+  /** Vector register that holds the indexes of a gather; -1 = none. */
+  readonly vectorIndex: number
   readonly scale: number
   /** Sign-extended; for a RIP-relative or absolute operand already the right one. */
   readonly displacement: bigint
@@ -48,6 +50,7 @@ interface Modrm {
   readonly offset: bigint
   readonly base: number
   readonly index: number
+  readonly vectorIndex?: number
   readonly scale: number
   readonly ripRelative: boolean
 }
@@ -136,6 +139,29 @@ function memoryForm(random: Random, shape: Shape, linear: bigint): Modrm {
   return { ...common, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | (base & 7), index, scale }
 }
 
+/** base + vector * scale + displacement: only the base can be aimed. */
+function vectorForm(random: Random, shape: Shape, linear: bigint): Modrm {
+  const limit = shape.mode === 64 ? 16 : 8
+  const base = random.below(limit)
+  const vectorIndex = random.below(limit)
+  const scale = random.below(4)
+  const short = random.chance(0.5)
+  const displacement = BigInt(short ? random.between(-128, 127) : random.bits() | 0)
+  return {
+    mod: short ? 1 : 2,
+    rm: 4,
+    sib: (scale << 6) | ((vectorIndex & 7) << 3) | (base & 7),
+    displacementBytes: short ? 1 : 4,
+    displacement,
+    offset: offsetIn(shape, base === 4 || base === 5 ? SS : DS, linear),
+    base,
+    index: -1,
+    vectorIndex,
+    scale,
+    ripRelative: false,
+  }
+}
+
 function pushLittle(out: number[], value: bigint, bytes: number): void {
   for (let i = 0; i < bytes; i++) out.push(Number((value >> BigInt(8 * i)) & 0xffn))
 }
@@ -166,7 +192,11 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
   if (places.includes('mm_r') || places.includes('sreg')) reg &= 7
   let modrm: Modrm | undefined
   if (encoding.modrm)
-    modrm = shape.memory ? memoryForm(random, shape, target) : registerForm(random, encoding.rm, long)
+    modrm = places.some(isVsib)
+      ? vectorForm(random, shape, target)
+      : shape.memory
+        ? memoryForm(random, shape, target)
+        : registerForm(random, encoding.rm, long)
   if (modrm && modrm.mod === 3 && places.some((place) => /^mm(_m\d+)?$/.test(place)))
     modrm = { ...modrm, rm: modrm.rm & 7 }
 
@@ -179,10 +209,10 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
     opcodeRegister = low | (long && random.chance(0.5) ? 8 : 0)
   }
 
-  let w = sizes.w || (encoding.w === 2 && long)
+  let w = sizes.w || (encoding.w === 2 && (long || vex))
   if (encoding.w === 3 && row.widths.length === 1 && long && row.widths[0] === 0 && random.chance(0.1))
     w = true
-  if (vex && row.widths.length > 1) w = shape.width === 64
+  if (vex && encoding.w === 3) w = row.widths.length > 1 ? shape.width === 64 : random.chance(0.3)
   if (encoding.w === 1) w = false
 
   const head: number[] = []
@@ -215,7 +245,7 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
     : opcodeRegister < 0
       ? 0
       : opcodeRegister >> 3
-  const indexHigh = modrm && modrm.index >= 0 ? modrm.index >> 3 : 0
+  const indexHigh = modrm ? Math.max(modrm.index, modrm.vectorIndex ?? 0, 0) >> 3 : 0
   const regHigh = regFixed ? 0 : reg >> 3
   let b = baseHigh
   if (encoding.b === 1) b = 0
@@ -223,8 +253,7 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
   let vvvv = 0
   const out = [...head]
   if (vex) {
-    if (places.some((place) => /^v(32|64|y)$/.test(place) || place === 'xmm_v'))
-      vvvv = random.below(long ? 16 : 8)
+    if (places.some((place) => /^(v(32|64|y)|[xy]mm_v)$/.test(place))) vvvv = random.below(long ? 16 : 8)
     const pp =
       encoding.prefixes === PREFIX_66
         ? 1
@@ -233,7 +262,7 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
           : encoding.prefixes === PREFIX_F2
             ? 3
             : 0
-    const l = encoding.l === 2 ? 1 : 0
+    const l = encoding.l === 3 ? random.below(2) : encoding.l === 2 ? 1 : 0
     const tail = (w ? 0x80 : 0) | ((~vvvv & 15) << 3) | (l << 2) | pp
     if (encoding.map === 4 && !indexHigh && !b && !w && random.chance(0.5)) {
       out.push(0xc5, (regHigh ? 0 : 0x80) | (tail & 0x7f))
@@ -271,6 +300,7 @@ export function assemble(random: Random, shape: Shape, target: bigint, rip: numb
     bytes: Uint8Array.from(out),
     base: modrm?.base ?? -1,
     index: modrm?.index ?? -1,
+    vectorIndex: modrm?.vectorIndex ?? -1,
     scale: modrm?.scale ?? 0,
     displacement: modrm?.displacement ?? 0n,
     offset: modrm?.offset ?? offsetIn(shape, DS, target),

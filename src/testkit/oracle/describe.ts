@@ -171,6 +171,14 @@ function changedFloat(
       continue
     parts.push(`xmm${i}=${high.toString(16)}:${low.toString(16)}`)
   }
+  for (let i = 0; i < 16; i++) {
+    const offset = at.STATE_YMM + 16 * i
+    const low = result.getBigUint64(offset, true)
+    const high = result.getBigUint64(offset + 8, true)
+    if (low === request.getBigUint64(offset, true) && high === request.getBigUint64(offset + 8, true))
+      continue
+    parts.push(`ymm${i}h=${high.toString(16)}:${low.toString(16)}`)
+  }
 }
 
 /** A fuzzed instruction may be anything. */

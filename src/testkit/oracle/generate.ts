@@ -34,11 +34,18 @@ export interface Case {
   readonly request: Uint8Array
 }
 
-const MEMORY_BYTES: Readonly<Record<string, number>> = { m80: 10, m128: 16, xmm_m128: 16, m: 16 }
+const MEMORY_BYTES: Readonly<Record<string, number>> = {
+  m80: 10,
+  m128: 16,
+  xmm_m128: 16,
+  m256: 32,
+  ymm_m256: 32,
+  m: 16,
+}
 /** Rows whose memory image is larger than their operand column says. */
 const FXSAVE_BYTES = 512
-/** Legacy region and header: the components asked for are x87 and SSE. */
-const XSAVE_BYTES = 576
+/** Legacy region, header, upper halves of YMM: the components asked for are x87, SSE and AVX. */
+const XSAVE_BYTES = 832
 
 function imageBytes({ mnemonic }: Row): number | undefined {
   if (/^fx(save|rstor)/.test(mnemonic)) return FXSAVE_BYTES
@@ -63,11 +70,11 @@ function memoryBytes(row: Row, width: number): number {
 }
 
 const FLOAT =
-  /^(f|add[ps]|sub[ps]|mul[ps]|div[ps]|min[ps]|max[ps]|cmp[ps]|sqrt|rcp|rsqrt|cvt|u?comis|round|dpp|h(add|sub)p|addsub)/
+  /^v?(f|add[ps]|sub[ps]|mul[ps]|div[ps]|min[ps]|max[ps]|cmp[ps]|sqrt|rcp|rsqrt|cvt|u?comis|round|dpp|h(add|sub)p|addsub)/
 
 function chooseTarget(random: Random, row: Row, bytes: number, bits: CodeSize): bigint {
   // AMD does not check the alignment of SHA operands; an image at the end of the address space may fault either way
-  const kind = random.below(row.feature === 'sha' || bytes > 16 ? 98 : 100)
+  const kind = random.below(row.feature === 'sha' || bytes > 32 ? 98 : 100)
   let target: number
   if (kind < 72)
     target = at.WINDOW_A + random.below(at.WINDOW_A_BYTES - Math.min(bytes, at.WINDOW_A_BYTES - 1))
@@ -79,9 +86,9 @@ function chooseTarget(random: Random, row: Row, bytes: number, bits: CodeSize): 
   else
     return bits === 64
       ? random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0x1234_5678_9abc_def0n])
-      : 0xffff_fff0n
+      : 0x1_0000_0000n - BigInt(Math.max(bytes, 16)) // what wraps around is each vendor's choice
   const aligns = row.faults.includes('GP') && bytes >= 16
-  if (aligns && (row.feature === 'sha' || random.chance(0.88))) target &= ~15
+  if (aligns && (row.feature === 'sha' || random.chance(0.88))) target &= bytes === 32 ? ~31 : ~15
   return BigInt(target)
 }
 
@@ -177,6 +184,9 @@ function fillFloat(c: CaseBuilder, row: Row): void {
     const [low, high] = vector(random, floats)
     view.setBigUint64(fx + at.FX_XMM + 16 * i, low, true)
     view.setBigUint64(fx + at.FX_XMM + 16 * i + 8, high, true)
+    const [third, fourth] = vector(random, floats)
+    view.setBigUint64(at.STATE_YMM + 16 * i, third, true)
+    view.setBigUint64(at.STATE_YMM + 16 * i + 8, fourth, true)
   }
 }
 
@@ -213,10 +223,12 @@ function fillMemory(c: CaseBuilder, row: Row, target: bigint, bytes: number): vo
         : float80(random)
     c.poke(target, significand, 8)
     c.poke(target + 8n, BigInt(exponent), 2)
-  } else if (bytes === 16) {
-    const [low, high] = vector(random, floats)
-    c.poke(target, low, 8)
-    c.poke(target + 8n, high, 8)
+  } else if (bytes === 16 || bytes === 32) {
+    for (let i = 0; i < bytes; i += 16) {
+      const [low, high] = vector(random, floats)
+      c.poke(target + BigInt(i), low, 8)
+      c.poke(target + BigInt(i + 8), high, 8)
+    }
   } else if (
     floats &&
     (bytes === 4 || bytes === 8) &&
@@ -294,20 +306,21 @@ function prepare(c: CaseBuilder, row: Row, shape: Shape, made: Assembled, target
       set(0, c.peek(target, 8))
       set(2, c.peek(target + 8n, 8))
     }
-  } else if (name.startsWith('pcmpestr')) {
+  } else if (/^v?pcmpestr/.test(name)) {
     set(0, BigInt.asUintN(64, BigInt(random.below(40) - 20)))
     set(2, BigInt.asUintN(64, BigInt(random.below(40) - 20)))
-  } else if (name.startsWith('maskmov')) c.setGpr(7, made.offset | junk())
+  } else if (name.startsWith('maskmov') || name === 'vmaskmovdqu') c.setGpr(7, made.offset | junk())
   // bit 17 exists on AMD only
-  else if (name === 'ldmxcsr')
+  else if (name === 'ldmxcsr' || name === 'vldmxcsr')
     c.poke(target, BigInt(random.bits() & (random.chance(0.8) ? 0xffff : 0x1_ffff)), 4)
   else if (name === 'xlatb' || name === 'xlat') c.setGpr(3, offsetIn(shape, DS, inWindow() - 64n) | junk())
   if (/^x(save|rstor)/.test(name)) prepareXsave(c, target)
+  if (made.vectorIndex >= 0) prepareGather(c, row, made)
   prepareSelectors(c, row, shape, made, target)
   // reserved bits of MXCSR: a few set, to see the fault
   if (name.startsWith('fxrstor'))
     c.poke(target + 24n, BigInt(random.bits() & (random.chance(0.9) ? 0xffff : 0x1_ffff)), 4)
-  if (/^pcmp[ei]str/.test(name)) similarStrings(c, made, memory, target)
+  if (/^v?pcmp[ei]str/.test(name)) similarStrings(c, made, memory, target)
 }
 
 /** A far call from a stack with a base into 64-bit code: vendors differ in where it pushes. */
@@ -349,14 +362,34 @@ function prepareSelectors(c: CaseBuilder, row: Row, shape: Shape, made: Assemble
   }
 }
 
-/** Mask and header of an XSAVE image: components x87 and SSE only, mostly well-formed. */
+/** Indexes that stay near the base, but for a few. */
+function prepareGather(c: CaseBuilder, row: Row, made: Assembled): void {
+  const { random } = c
+  const wide = row.operands.some((operand) => /:vm64[xy]$/.test(operand))
+  const put = (from: number, bytes: number): void => {
+    for (let i = 0; i < 16; i += bytes) {
+      const near = BigInt(random.between(-64, 160) >> made.scale)
+      const value = random.chance(0.96)
+        ? near
+        : random.chance(0.5)
+          ? integer(random)
+          : BigInt(0x2000 >> made.scale)
+      if (bytes === 8) c.view.setBigUint64(from + i, BigInt.asUintN(64, value), true)
+      else c.view.setUint32(from + i, Number(BigInt.asUintN(32, value)), true)
+    }
+  }
+  put(at.STATE_FX + at.FX_XMM + 16 * made.vectorIndex, wide ? 8 : 4)
+  put(at.STATE_YMM + 16 * made.vectorIndex, wide ? 8 : 4)
+}
+
+/** Mask and header of an XSAVE image: components x87, SSE and AVX only, mostly well-formed. */
 function prepareXsave(c: CaseBuilder, target: bigint): void {
   const { random } = c
-  c.setGpr(0, BigInt(random.below(4)))
+  c.setGpr(0, BigInt(random.below(8)))
   c.setGpr(2, 0n)
   const header = target + BigInt(FXSAVE_BYTES)
   for (let i = 0n; i < 64n; i += 8n) c.poke(header + i, 0n, 8)
-  c.poke(header, BigInt(random.below(4)), 8)
+  c.poke(header, BigInt(random.below(8)), 8)
   if (random.chance(0.1)) c.poke(header + 8n * BigInt(random.below(4)), random.u64(), 8)
 }
 
@@ -391,7 +424,8 @@ function immediates(
       if (row.mnemonic === 'int' && value === 0x80n) value = 3n
       if (row.mnemonic === 'enter') value = BigInt(random.below(random.chance(0.8) ? 4 : 256))
       out.push({ bytes: 1, value })
-    } else if (place === 'imm16') {
+    } else if (place.endsWith('_is4')) out.push({ bytes: 1, value: BigInt(random.below(256)) })
+    else if (place === 'imm16') {
       // AMD's RETF to another level reads the outer stack pointer before it looks at the selector: keep it readable
       const near = row.mnemonic === 'retf' || random.chance(0.6)
       out.push({ bytes: 2, value: near ? BigInt(random.below(64)) : integer(random) & 0xffffn })
@@ -442,10 +476,11 @@ function chooseMode(random: Random, row: Row, width: Row['widths'][number]): Mod
 
 function chooseAddressSize(random: Random, row: Row, mode: Mode): 16 | 32 | 64 {
   const sizes = encodingOf(row).addressSizes
-  if (sizes !== 7) return sizes === 1 ? 16 : sizes === 2 ? 32 : 64
+  if (sizes === 6 && mode === 16) return 32
+  if (sizes !== 7 && sizes !== 6) return sizes === 1 ? 16 : sizes === 2 ? 32 : 64
   if (mode === 64) return random.chance(0.06) ? 32 : 64
   if (mode === 16) return random.chance(0.2) ? 32 : 16
-  return mode === 33 && random.chance(0.2) ? 16 : 32
+  return mode === 33 && sizes === 7 && random.chance(0.2) ? 16 : 32
 }
 
 function chooseSegment(random: Random, mode: Mode): number {
@@ -481,7 +516,7 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   if (addressSize === 16 && mode === 32 && memory) return undefined
 
   const bytes = memoryBytes(row, width)
-  const image = bytes > 16 && random.chance(0.85)
+  const image = bytes > 32 && random.chance(0.85)
   const target = image ? chooseImage(random, bytes) : chooseTarget(random, row, bytes, codeSizeOf(mode))
   const offset = 0x100 + random.below(0xc00)
   const rip = at.CODE_GVA + offset

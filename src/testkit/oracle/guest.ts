@@ -265,7 +265,8 @@ export class Guest {
     this.#u64(cpu + abi.CPU_CR3, 0x1000n)
     this.#u64(cpu + abi.CPU_CR4, CR4)
     this.#u64(cpu + abi.CPU_EFER, EFER)
-    this.#u64(cpu + abi.CPU_XCR0, 3n)
+    this.#u64(cpu + abi.CPU_XCR0, 7n)
+    this.#u32(cpu + abi.CPU_AVX_GATE, 0)
     if (isSegmented(mode)) {
       SEGMENTS.forEach(({ selector, base, limit, type }, i) => {
         this.#segment(
@@ -313,6 +314,8 @@ export class Guest {
     for (let i = 0; i < 16; i++) {
       const xmm = fx + at.FX_XMM + 16 * i
       this.#bytes.set(request.subarray(xmm, xmm + 16), cpu + abi.CPU_XMM + abi.CPU_XMM_STRIDE * i)
+      const upper = at.STATE_YMM + 16 * i
+      this.#bytes.set(request.subarray(upper, upper + 16), cpu + abi.CPU_XMM + abi.CPU_XMM_STRIDE * i + 16)
     }
     this.#u32(cpu + abi.CPU_MXCSR, from.getUint32(fx + at.FX_MXCSR, true))
     const window = request.subarray(at.STATE_WINDOW, at.STATE_WINDOW + at.WINDOW_BYTES)
@@ -388,6 +391,7 @@ export class Guest {
     for (let i = 0; i < 16; i++) {
       const xmm = cpu + abi.CPU_XMM + abi.CPU_XMM_STRIDE * i
       result.set(this.#bytes.slice(xmm, xmm + 16), fx + at.FX_XMM + 16 * i)
+      result.set(this.#bytes.slice(xmm + 16, xmm + 32), at.STATE_YMM + 16 * i)
     }
     const data = this.#host(DATA)
     const windowA = data + at.WINDOW_A - at.DATA_GVA

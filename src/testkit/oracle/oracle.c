@@ -31,8 +31,8 @@
 #define CODE 0x10000000ul
 #define DATA 0x20000000ul
 #define READ_ONLY 0x30000000ul
-#define WINDOW_A (DATA + 0x0f00) /* 768 bytes around the middle page boundary */
-#define WINDOW_A_BYTES 768
+#define WINDOW_A (DATA + 0x0f00) /* 1024 bytes around the middle page boundary */
+#define WINDOW_A_BYTES 1024
 #define WINDOW_B (DATA + 0x1f00) /* the last 256 bytes before the hole */
 #define WINDOW_B_BYTES 256
 #define WINDOW_BYTES (WINDOW_A_BYTES + WINDOW_B_BYTES)
@@ -43,6 +43,7 @@ struct state {
   uint64_t rip;     /* result: address of the trap, or of the faulting instruction */
   uint64_t rflags;
   uint8_t fx[512];  /* FXSAVE64 image */
+  uint8_t ymm[256]; /* bits 255:128 of YMM0-15 */
   uint8_t window[WINDOW_BYTES];
 };
 
@@ -131,6 +132,21 @@ static uint64_t load_segments(uint32_t mode) {
 static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                               REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
+/* The signal frame's XSAVE area (standard format): header at 512, upper halves of the YMM registers at 576. */
+#define FRAME_BYTES (512 + 64 + 256)
+
+static int frame_has_ymm(const uint8_t *fx) {
+  uint32_t magic;
+  uint64_t features;
+  memcpy(&magic, fx + 464, sizeof magic);
+  memcpy(&features, fx + 472, sizeof features);
+  return magic == 0x46505853u /* FP_XSTATE_MAGIC1 */ && (features & 4);
+}
+
+static size_t frame_bytes(const ucontext_t *uc) {
+  return frame_has_ymm((const uint8_t *)uc->uc_mcontext.fpregs) ? FRAME_BYTES : 512 + 64;
+}
+
 static void enter(ucontext_t *uc) {
   /* sigreturn keeps NT and ID as they are now: forget what the last case left */
   __asm__ volatile("pushfq\n\tandq $~0x204000, (%%rsp)\n\tpopfq" ::: "memory", "cc");
@@ -145,6 +161,10 @@ static void enter(ucontext_t *uc) {
   uint8_t *fx = (uint8_t *)uc->uc_mcontext.fpregs;
   memcpy(fx, r->in.fx, 416); /* bytes 464-511 belong to the kernel */
   *(uint64_t *)(fx + 512) |= 3;
+  if (frame_has_ymm(fx)) {
+    *(uint64_t *)(fx + 512) |= 4;
+    memcpy(fx + 576, r->in.ymm, sizeof r->in.ymm);
+  }
   memset((void *)DATA, 0, 8192);
   memcpy((void *)WINDOW_A, r->in.window, WINDOW_A_BYTES);
   memcpy((void *)WINDOW_B, r->in.window + WINDOW_A_BYTES, WINDOW_B_BYTES);
@@ -167,7 +187,9 @@ static void leave(ucontext_t *uc, int sig) {
   out->address = (uint64_t)g[REG_CR2];
   out->out.rip = (uint64_t)g[REG_RIP] - (out->vector == 3 ? 1 : 0);
   out->out.rflags = (uint64_t)g[REG_EFL];
-  memcpy(out->out.fx, uc->uc_mcontext.fpregs, 416);
+  const uint8_t *fx = (const uint8_t *)uc->uc_mcontext.fpregs;
+  memcpy(out->out.fx, fx, 416);
+  if (frame_has_ymm(fx) && *(const uint64_t *)(fx + 512) & 4) memcpy(out->out.ymm, fx + 576, sizeof out->out.ymm);
   memcpy(out->out.window, (void *)WINDOW_A, WINDOW_A_BYTES);
   memcpy(out->out.window + WINDOW_A_BYTES, (void *)WINDOW_B, WINDOW_B_BYTES);
   memset((void *)CODE, 0xcc, 4096); /* all of it: a case may have pushed onto its own page */
@@ -179,7 +201,7 @@ static void handler(int sig, siginfo_t *info, void *context) {
   if (!running) {
     running = 1;
     home = *uc;
-    memcpy(home_fx, uc->uc_mcontext.fpregs, 512 + 64);
+    memcpy(home_fx, uc->uc_mcontext.fpregs, frame_bytes(uc));
     current = 0;
   } else {
     leave(uc, sig);
@@ -196,7 +218,7 @@ static void handler(int sig, siginfo_t *info, void *context) {
   uc->uc_flags |= STRICT_RESTORE_SS;
   void *fpregs = uc->uc_mcontext.fpregs;
   memcpy(uc->uc_mcontext.gregs, home.uc_mcontext.gregs, sizeof(gregset_t));
-  memcpy(fpregs, home_fx, 512 + 64);
+  memcpy(fpregs, home_fx, frame_bytes(uc));
 }
 
 static int read_all(void *to, size_t bytes) {

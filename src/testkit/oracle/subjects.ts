@@ -10,7 +10,7 @@ const EXCLUDED: Readonly<Record<string, readonly string[]>> = {
   'changes state that the oracle needs': ['wrfsbase', 'wrgsbase', 'rdfsbase', 'rdgsbase', 'swapgs'],
   waits: ['hlt', 'mwait', 'monitor', 'pause'],
   'belongs to a hypervisor': ['vmcall', 'vmmcall', 'rsm', 'vmlaunch', 'vmresume', 'vmrun'],
-  "precision is the implementation's own": ['rcpps', 'rcpss', 'rsqrtps', 'rsqrtss'],
+  "precision is the implementation's own": ['rcpps', 'rcpss', 'rsqrtps', 'rsqrtss', 'vrcpps', 'vrcpss', 'vrsqrtps', 'vrsqrtss'], // prettier-ignore
 }
 /** Vendors disagree: AMD has #UD where Intel has a NOP. */
 const EXCLUDED_ROWS = new Set(['nop_0f0d'])
