@@ -2,13 +2,13 @@
  * The floating-point functions of kernel.wasm (src/kernel/fp) that generated code calls; same conventions as
  * kernel-imports.types.ts.
  *
- * x87. A waiting instruction is: fpu_check(0), x87_begin(fop) or x87_begin_mem(fop, offset, seg), then its function.
- * FNINIT FNCLEX FNSTCW FNSTSW FNSTENV FNSAVE are not waiting: only fpu_check(0). FLDCW FLDENV FRSTOR FWAIT keep the
- * instruction pointer: x87_wait() instead of x87_begin. fop is the 11-bit opcode (SDM Vol. 1,
- * 8.1.9). x87 exceptions never fault in the instruction that finds them: they become pending in the status word.
+ * x87. A waiting instruction is: fpu_check(0) and x87_wait() where CR0 or a pending exception ask for it, the record of the
+ * instruction (CPU_X87_FOP, FIP, FCS; with memory FDP, FDS), then its function. FNINIT FNCLEX FNSTCW FNSTSW FNSTENV FNSAVE are not
+ * waiting. FLDCW FLDENV FRSTOR FWAIT keep the record. fop is the 11-bit opcode (SDM Vol. 1, 8.1.9). x87 exceptions never fault in the
+ * instruction that finds them: they become pending in the status word.
  * `st` is a stack index 0-7, `pops` 0-2, `pop` and `quiet` 0/1.
- *   memory store:  v = x87_store_*(); if (x87_store_wanted()) store v; x87_store_commit(pops)
- *                  m80 and BCD: low 64 bits returned, the upper 16 by x87_store_high()
+ *   memory store:  v = x87_store_*(); if (CPU_X87_STORE & 1) store v; x87_store_commit(pops)
+ *                  m80 and BCD: low 64 bits returned, the upper 16 in CPU_X87_STORE >> 16
  *   compare+flags: x87_fcomi returns ZF|PF|CF in EFLAGS positions; OF, SF, AF are cleared
  *
  * MMX. fpu_check(1), x87_wait(), operands that can fault, then mmx_enter() before the first register is touched. A
@@ -38,7 +38,6 @@ const binaryImm = faulting([P, P, P, P]) // dst, a, b, imm
 // prettier-ignore
 export const FP_IMPORTS = {
   // x87 frame
-  x87_begin: faulting([P]), x87_begin_mem: faulting([P, Q, P]),                  // fop; fop, effective address, record's seg byte
   x87_wait: faulting([]),                                                        // FWAIT, and the #MF check of MMX
   // arithmetic. op: 0 dst+src, 1 dst*src, 4 dst-src, 5 src-dst, 6 dst/src, 7 src/dst
   x87_arith_st: fn([P, P, P, P]),                                                // op, dst st, src st, pop
@@ -55,7 +54,7 @@ export const FP_IMPORTS = {
   x87_fst_st: fn([P, P]),                                                        // st, pop
   x87_store_f32: fn([], P), x87_store_f64: fn([], Q), x87_store_f80: fn([], Q), x87_store_bcd: fn([], Q),
   x87_store_int: fn([P, P], Q),                                                  // width 16 32 64, truncate (FISTTP)
-  x87_store_high: fn([], P), x87_store_wanted: fn([], P), x87_store_commit: fn([P]),
+  x87_store_commit: fn([P]),
   // register file
   x87_fxch: fn([P]), x87_fcmov: fn([P, P]),                                      // st; st, condition 0/1
   x87_ffree: fn([P, P]), x87_fincstp: fn([]), x87_fdecstp: fn([]),               // st, pop (FFREEP)

@@ -179,6 +179,7 @@ export const CPU_X87_FIP = 0x10e0 // u64
 export const CPU_X87_FDP = 0x10e8 // u64
 export const CPU_X87_FCS = 0x10f0 // u16
 export const CPU_X87_FDS = 0x10f2 // u16
+export const CPU_X87_STORE = 0x10f4 // u32 of the store in progress: bit 0 the value goes out, 31..16 the upper part of ten bytes
 
 /** CPUID answers, filled by the machine: count u32, then entries {leaf, subleaf, flags (1 = subleaf matters), eax, ebx, ecx, edx, 0} */
 export const CPU_CPUID = 0x1100

@@ -203,6 +203,8 @@ export interface Emit {
   cell(initial: Val): Cell
   raise(vector: Vector, error?: number | Val): void
   raiseIf(condition: Val, vector: Vector, error?: number | Val): void
+  /** RIP of this instruction, in RIP space, i64. */
+  rip(): Val
   /** RIP of the next instruction, in RIP space, i64 (truncated to the operand size in legacy modes by callers). */
   nextRip(): Val
   /**

@@ -153,12 +153,10 @@ export {
   x87_store_f32,
   x87_store_f64,
   x87_store_f80,
-  x87_store_high,
   x87_store_int,
-  x87_store_wanted,
 } from './fp/x87-move'
 export { x87_fprem, x87_fprem1, x87_fscale, x87_fxtract } from './fp/x87-scale'
-export { x87_begin, x87_begin_mem, x87_wait } from './fp/x87-state'
+export { x87_wait } from './fp/x87-state'
 export {
   x87_f2xm1,
   x87_fcos,

@@ -492,6 +492,7 @@ export abstract class PureEmit implements Emit {
   abstract regHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx'): Val
   abstract setRegHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx', value: Val): void
   abstract raise(vector: Vector, error?: number | Val): void
+  abstract rip(): Val
   abstract nextRip(): Val
   abstract branchRel(condition?: Val, commit?: () => void): void
   abstract branchTo(rip: Val, commit?: () => void): void

@@ -7,6 +7,7 @@ import {
   CPU_FL_AUX,
   CPU_FL_RES,
   CPU_GPR,
+  CPU_PCBASE,
   CPU_SCRATCH,
   CPU_SEG,
   CPU_SEG_STRIDE,
@@ -20,6 +21,7 @@ import {
   REC_FLAGS,
   REC_IMM,
   REC_INDEX,
+  REC_OFF,
   REC_REG,
   REC_RM,
   REC_SCALE,
@@ -253,6 +255,10 @@ export abstract class RecordEmit extends PureEmit {
   offset(): Node {
     const sum = this.sum(undefined)
     return this.and(sum, this.form === 'M' ? this.getCpu('i64', CPU_AMASK) : this.sizeMask())
+  }
+
+  rip(): Node {
+    return this.add(this.getCpu('i64', CPU_PCBASE), this.field('i64.load16_u', 'i64', REC_OFF))
   }
 
   // --- fixed registers ---

@@ -2,12 +2,28 @@
  * x87: every operation is a kernel function on the register stack (src/kernel/fp). Operations call begin() before they change
  * anything: it records the instruction pointer, data pointer and opcode.
  */
-import { CPU_X87_TAG, CPU_X87_TOP } from '#abi/layout.ts'
+import {
+  CPU_SCRATCH,
+  CPU_SEG,
+  CPU_SEG_STRIDE,
+  CPU_X87_FCS,
+  CPU_X87_FDP,
+  CPU_X87_FDS,
+  CPU_X87_FIP,
+  CPU_X87_FOP,
+  CPU_X87_STORE,
+  CPU_X87_TAG,
+  CPU_X87_TOP,
+  SEG_CS,
+  SEG_SELECTOR,
+} from '#abi/layout.ts'
 import type { Emit, Semantics, Val } from '../emit.ts'
 import type { Row } from '../row.ts'
 import { x87Rows } from '../rows/x87.ts'
 import { callValue, gateX87, i32 } from './vector.ts'
 import { setCompareFlags } from './sse.ts'
+
+const PAGE_MASK = 0xfff
 
 /** Opcode bits of the last x87 instruction: low 3 bits of the opcode byte, then ModRM (SDM Vol. 1, 8.1.9). */
 function fopOf(row: Row): number {
@@ -16,6 +32,18 @@ function fopOf(row: Row): number {
   const digit = /\/(\d)/.exec(row.op)
   if (digit) return ((opcode & 7) << 8) | (Number(digit[1]) << 3) | (row.op.includes('mod=3') ? 0xc0 : 0)
   return ((opcode & 7) << 8) | Number.parseInt(bytes[1] ?? '0', 16)
+}
+
+/** What FNSTENV shows of the last instruction: opcode, RIP and CS, offset and segment of a memory operand. */
+function record(e: Emit, fop: Val, memory: boolean): void {
+  e.setCpu(CPU_X87_FOP, e.trunc(fop, 'i16'))
+  e.setCpu(CPU_X87_FIP, e.rip())
+  e.setCpu(CPU_X87_FCS, e.getCpu('i16', CPU_SEG + SEG_CS * CPU_SEG_STRIDE + SEG_SELECTOR))
+  if (!memory) return
+  e.setCpu(CPU_X87_FDP, e.offset())
+  const segments = e.add(e.scratch(0), i32(e, CPU_SEG - CPU_SCRATCH))
+  const segment = e.shl(e.and(e.seg(), i32(e, 7)), i32(e, Math.log2(CPU_SEG_STRIDE)))
+  e.setCpu(CPU_X87_FDS, e.loadAt('i16', e.add(segments, segment), SEG_SELECTOR))
 }
 
 const number = (e: Emit, values: readonly number[]): Val[] => values.map((value) => i32(e, value))
@@ -117,7 +145,7 @@ const conditionalMove = (cc: 'b' | 'e' | 'be' | 'p' | 'ae' | 'ne' | 'a' | 'np'):
 function storeResult(e: Emit, bytes: number, pops: 0 | 1, put: (gva: Val) => void): void {
   const gva = e.linear(bytes, true)
   e.if_(
-    callValue(e, 'x87_store_wanted', []),
+    e.and(e.getCpu('i32', CPU_X87_STORE), i32(e, 1)),
     () => put(gva),
     () => e.call('mem_probe', [gva, i32(e, bytes), i32(e, 1), e.seg()]),
   )
@@ -141,18 +169,25 @@ const storeInteger =
     storeResult(e, bits / 8, pops, (gva) => e.store(gva, bits === 64 ? value : e.trunc(value, ty)))
   }
 
-/** Ten bytes: through a scratch slot, so that a page boundary inside them cannot leave half of it written. */
+/** Ten bytes: through a scratch slot if a page ends inside them, so that the first half is not written alone. */
 const storeTenBytes =
   (name: string): Op =>
   (e, { begin }) => {
     begin()
     const low = e.let(callValue(e, name, []))
-    const high = e.let(callValue(e, 'x87_store_high', []))
+    const high = e.let(e.trunc(e.shr(e.getCpu('i32', CPU_X87_STORE), i32(e, 16)), 'i16'))
     storeResult(e, 10, 1, (gva) => {
-      const image = e.scratch(0)
-      e.storeAt(image, low)
-      e.storeAt(image, high, 8)
-      e.call('mem_store_bytes', [gva, image, i32(e, 10), e.seg()])
+      const inside = e.leU(e.and(e.trunc(gva, 'i32'), i32(e, PAGE_MASK)), i32(e, PAGE_MASK - 9))
+      const whole = (): void => {
+        e.store(gva, low)
+        e.store(e.add(gva, e.const('i64', 8)), high)
+      }
+      e.if_(inside, whole, () => {
+        const image = e.scratch(0)
+        e.storeAt(image, low)
+        e.storeAt(image, high, 8)
+        e.call('mem_store_bytes', [gva, image, i32(e, 10), e.seg()])
+      })
     })
   }
 
@@ -160,10 +195,21 @@ const loadTenBytes =
   (name: string): Op =>
   (e, { begin }) => {
     const gva = e.linear(10, false)
-    const image = e.scratch(0)
-    e.call('mem_load_bytes', [gva, image, i32(e, 10), e.seg()])
+    const low = e.cell(e.const('i64', 0))
+    const high = e.cell(i32(e, 0))
+    const inside = e.leU(e.and(e.trunc(gva, 'i32'), i32(e, PAGE_MASK)), i32(e, PAGE_MASK - 9))
+    const whole = (): void => {
+      low.set(e.load('i64', gva))
+      high.set(e.zext(e.load('i16', e.add(gva, e.const('i64', 8))), 'i32'))
+    }
+    e.if_(inside, whole, () => {
+      const image = e.scratch(0)
+      e.call('mem_load_bytes', [gva, image, i32(e, 10), e.seg()])
+      low.set(e.loadAt('i64', image))
+      high.set(e.zext(e.loadAt('i16', image, 8), 'i32'))
+    })
     begin()
-    e.call(name, [e.loadAt('i64', image), e.zext(e.loadAt('i16', image, 8), 'i32')])
+    e.call(name, [low.get(), high.get()])
   }
 
 const CONSTANTS = ['fld1', 'fldl2t', 'fldl2e', 'fldpi', 'fldlg2', 'fldln2', 'fldz'] as const
@@ -306,10 +352,7 @@ function semanticsOf(row: Row): Semantics {
   return (e) => {
     gateX87(e, true)
     const st = register < 0 ? i32(e, 0) : e.read(register)
-    const begin = (): void => {
-      if (memory) e.call('x87_begin_mem', [i32(e, fop), e.offset(), e.seg()])
-      else e.call('x87_begin', [register < 0 ? i32(e, fop) : e.or(i32(e, fop), st)])
-    }
+    const begin = (): void => record(e, register < 0 ? i32(e, fop) : e.or(i32(e, fop), st), memory)
     op(e, { st, begin })
   }
 }

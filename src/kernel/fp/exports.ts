@@ -6,6 +6,7 @@
  *   arith, nan, convert              operations on unpacked operands, one body for f32, f64 and f80
  *   sse-lane, -arith, -convert, -approx   SSE, MXCSR, #XM
  *   x87-state, -arith, -move, -scale, -control   the register stack and everything exact
+ *   x87-fast, -fast-arith, -fast-move                       the same for ordinary numbers
  *   transcendental, x87-transcendental    sin, tan, atan, 2^x, log2
  *   fpu-image                        FXSAVE and XSAVE
  *
@@ -23,6 +24,6 @@ export * from './x87-move'
 export * from './x87-scale'
 export * from './x87-transcendental'
 export * from './x87-control'
-export { x87_wait, x87_begin, x87_begin_mem } from './x87-state'
+export { x87_wait } from './x87-state'
 export * from './fpu-image'
 export { bind } from '../state'

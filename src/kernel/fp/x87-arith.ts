@@ -8,6 +8,7 @@ import {
   swapAB,
 } from './operand.ts'
 import { packF80 } from './round.ts'
+import { fastArithmetic, fastArithmetic32, fastArithmetic64, fastOrder, fastOrder64 } from './x87-fast-arith.ts'
 import { add, mul, div, squareRoot, noteDenormalA } from './arith.ts'
 import { GREATER, LESS, EQUAL, UNORDERED, anyNan, compare, nanUnary, nanX87, orderFlags } from './nan.ts'
 import { toIntegral } from './convert.ts'
@@ -47,6 +48,7 @@ function arithmetic(op: u32, dst: u32, pops: u32): void {
 }
 
 export function x87_arith_st(op: u32, dst: u32, src: u32, pop: u32): void {
+  if (fastArithmetic(op, dst, src, pop)) return
   x87Begin()
   if (isEmpty(dst) || isEmpty(src)) {
     underflow(dst, pop)
@@ -67,18 +69,22 @@ function arithmeticWithB(op: u32): void {
 }
 
 export function x87_arith_f32(op: u32, bits: u32): void {
+  if (fastArithmetic32(op, bits)) return
   x87Begin()
   bFromF32(bits)
   arithmeticWithB(op)
 }
 
 export function x87_arith_f64(op: u32, bits: u64): void {
+  if (fastArithmetic64(op, bits)) return
   x87Begin()
   bFromF64(bits)
   arithmeticWithB(op)
 }
 
 export function x87_arith_int(op: u32, value: i64): void {
+  // up to 53 bits are an f64
+  if (value + 0x20_0000_0000_0000 < 0x40_0000_0000_0000 && fastArithmetic64(op, reinterpret<u64>(<f64>value))) return
   x87Begin()
   bFromI64(value)
   arithmeticWithB(op)
@@ -96,7 +102,18 @@ function finishCompare(relation: u32, pops: u32): void {
   if (counts) popStack(pops)
 }
 
+/** The comparison of numbers that raises nothing. */
+function finishFast(relation: u32, pops: u32): void {
+  setConditions(conditionsOf(relation), SW_CC)
+  popStack(pops)
+}
+
 export function x87_fcom_st(st: u32, pops: u32, quiet: u32): void {
+  const order = fastOrder(st)
+  if (order != UNORDERED) {
+    finishFast(order, pops)
+    return
+  }
   x87Begin()
   let relation = UNORDERED
   if (isEmpty(0) || isEmpty(st)) {
@@ -127,6 +144,11 @@ export function x87_fcom_f32(bits: u32, pops: u32): void {
 }
 
 export function x87_fcom_f64(bits: u64, pops: u32): void {
+  const order = fastOrder64(bits)
+  if (order != UNORDERED) {
+    finishFast(order, pops)
+    return
+  }
   x87Begin()
   bFromF64(bits)
   compareWithB(pops)
@@ -139,6 +161,11 @@ export function x87_fcom_int(value: i64, pops: u32): void {
 }
 
 export function x87_ftst(): void {
+  const order = fastOrder64(0)
+  if (order != UNORDERED) {
+    finishFast(order, 0)
+    return
+  }
   x87Begin()
   bFromF80(0, 0)
   compareWithB(0)
@@ -146,6 +173,11 @@ export function x87_ftst(): void {
 
 /** ZF|PF|CF in EFLAGS positions. C1 changes only on a stack fault; an unmasked exception keeps only the stack. */
 export function x87_fcomi(st: u32, pop: u32, quiet: u32): u32 {
+  const order = fastOrder(st)
+  if (order != UNORDERED) {
+    popStack(pop)
+    return orderFlags(order)
+  }
   x87Begin()
   let relation = UNORDERED
   const keptC1 = statusWord() & SW_C1

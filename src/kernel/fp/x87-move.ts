@@ -10,7 +10,13 @@ import {
   CLS_DENORMAL, CLS_INF, CLS_QNAN, CLS_ZERO, J_BIT, aCls, aExp, aFromF32, aFromF64, aFromF80, aFromI64, aFromMagnitude, aSig, aSign,
 } from './operand.ts'
 import { packF32, packF64, packF80, setFinite, setInf, setZero, zSe, zSig } from './round.ts'
+import { CPU_X87_STORE } from '../../abi/layout.ts'
+import { cpu } from '../state.ts'
 import { nanUnary } from './nan.ts'
+import {
+  fastCommit, fastCopy, fastDuplicate, fastExchange, fastPush, fastPush32, fastPush64, fastPushInteger, fastSign, fastStore32, fastStore64,
+  fastStore80, fastStored, fastStoreInteger,
+} from './x87-fast-move.ts'
 import { decodeBcd, encodeBcd, toBcdMagnitude, toInteger } from './convert.ts'
 import {
   INDEFINITE_SE, INDEFINITE_SIG, aFromSt, freeSt, isEmpty, moveTop, noteOverflow, noteUnderflow, popStack, pushStack, setSt,
@@ -48,6 +54,7 @@ function pushA(): void {
 }
 
 export function x87_fld_st(st: u32): void {
+  if (fastDuplicate(st)) return
   x87Begin()
   if (isEmpty(st)) {
     noteUnderflow()
@@ -57,40 +64,28 @@ export function x87_fld_st(st: u32): void {
   push(stSig(st), stSe(st))
 }
 
-/** Pushes a normal number that needs no flag, the common load: C1 = 0 is all there is to report. */
-function pushPlain(sig: u64, se: u32): void {
-  setConditions(0, SW_C1)
-  pushStack(sig, se)
-}
-
 export function x87_fld_f32(bits: u32): void {
-  const field = (bits >> 23) & 0xff
-  if (field - 1 < 0xfe && isEmpty(7)) {
-    pushPlain(J_BIT | (<u64>(bits & 0x7f_ffff) << 40), ((bits >> 16) & 0x8000) | (field + 16383 - 127))
-    return
-  }
+  if (fastPush32(bits)) return
   x87Begin()
   aFromF32(bits)
   pushA()
 }
 
 export function x87_fld_f64(bits: u64): void {
-  const field = <u32>(bits >> 52) & 0x7ff
-  if (field - 1 < 0x7fe && isEmpty(7)) {
-    pushPlain(J_BIT | ((bits << 12) >> 1), (<u32>(bits >> 48) & 0x8000) | (field + 16383 - 1023))
-    return
-  }
+  if (fastPush64(bits)) return
   x87Begin()
   aFromF64(bits)
   pushA()
 }
 
 export function x87_fld_f80(sig: u64, se: u32): void {
+  if (fastPush(sig, se)) return
   x87Begin()
   push(sig, se)
 }
 
 export function x87_fild(value: i64): void {
+  if (fastPushInteger(value)) return
   x87Begin()
   aFromI64(value)
   pushA()
@@ -118,6 +113,8 @@ function inexactConstant(sig: u64, se: u32, tailAboveHalf: bool): void {
 
 /** D9 E8+n. */
 export function x87_fld_const(n: u32): void {
+  if (n == 0 && fastPush(J_BIT, 0x3fff)) return
+  if (n == 6 && fastPush(0, 0)) return
   x87Begin()
   if (n == 0) push(J_BIT, 0x3fff)
   else if (n == 1) inexactConstant(CONST_L2T, 0x4000, false)
@@ -129,6 +126,7 @@ export function x87_fld_const(n: u32): void {
 }
 
 export function x87_fst_st(st: u32, pop: u32): void {
+  if (fastCopy(st, pop)) return
   x87Begin()
   if (isEmpty(0)) {
     underflow(st, pop)
@@ -140,15 +138,23 @@ export function x87_fst_st(st: u32, pop: u32): void {
 }
 
 let storeWanted: bool = false
-let storeHigh: u32 = 0
+
+/** What generated code looks at between the halves. */
+function publish(high: u32): void {
+  store<u32>(cpu, u32(storeWanted) | (high << 16), CPU_X87_STORE)
+}
 
 /** Sets up a store; false when ST(0) is empty, and the indefinite value goes out if at all. */
 function beginStore(): bool {
   x87Begin()
   storeWanted = true
-  if (!isEmpty(0)) return true
+  if (!isEmpty(0)) {
+    publish(0)
+    return true
+  }
   noteUnderflow()
   storeWanted = (masks & IE) != 0
+  publish(0xffff) // of the indefinite number, ten bytes or BCD
   return false
 }
 
@@ -159,9 +165,12 @@ function endStore(): void {
     setRoundedUp(false)
   }
   storeWanted = (flags & ~masks & (IE | DE | ZE | OE | UE)) == 0
+  publish(0)
 }
 
 export function x87_store_f32(): u32 {
+  const fast = fastStore32()
+  if (fastStored()) return fast
   if (!beginStore()) return 0xffc0_0000
   aFromSt(0)
   const bits = packF32(same())
@@ -170,39 +179,27 @@ export function x87_store_f32(): u32 {
 }
 
 export function x87_store_f64(): u64 {
+  const fast = fastStore64()
+  if (fastStored()) return fast
   if (!beginStore()) return 0xfff8_0000_0000_0000
-  const sig = stSig(0)
-  const se = stSe(0)
-  const field = (se & 0x7fff) - (16383 - 1023)
-  if (field - 1 < 0x7fd && sig & J_BIT) return storeNormal64((<u64>(se & 0x8000) << 48) | (<u64>(field - 1) << 52), sig, se)
-  aFromF80(sig, se)
+  aFromSt(0)
   const bits = packF64(same())
   endStore()
   return bits
 }
 
-/** ST(0) to f64 well inside the range, where only PE can arise. `head`: sign and exponent field less one. */
-function storeNormal64(head: u64, sig: u64, se: u32): u64 {
-  const tail = sig & 0x7ff
-  let up = false
-  if (tail != 0) {
-    if (rm == RN) up = tail > 0x400 || (tail == 0x400 && (sig & 0x800) != 0)
-    else up = rm == (se & 0x8000 ? RD : RU)
-    setFlags(PE)
-    setRoundedUp(up)
-  }
-  return head + (sig >> 11) + u64(up)
-}
-
 export function x87_store_f80(): u64 {
-  storeHigh = INDEFINITE_SE
+  const fast = fastStore80()
+  if (fastStored()) return fast
   if (!beginStore()) return INDEFINITE_SIG
-  storeHigh = stSe(0)
+  publish(stSe(0))
   return stSig(0)
 }
 
 /** Sign-extended; width 16, 32 or 64. */
 export function x87_store_int(width: i32, truncate: u32): i64 {
+  const fast = fastStoreInteger(width, truncate)
+  if (fastStored()) return fast
   if (!beginStore()) return 0 - <i64>((<u64>1) << <u64>(width - 1))
   aFromSt(0)
   if (truncate) setRounding(RZ)
@@ -212,32 +209,22 @@ export function x87_store_int(width: i32, truncate: u32): i64 {
 }
 
 export function x87_store_bcd(): u64 {
-  storeHigh = 0xffff
   if (!beginStore()) return INDEFINITE_SIG
   aFromSt(0)
   const magnitude = toBcdMagnitude()
   endStore()
-  if (flags & IE) return INDEFINITE_SIG
-  storeHigh = (aSign << 15) | <u32>encodeBcd(magnitude / 10_000_000_000_000_000, 2)
-  return encodeBcd(magnitude % 10_000_000_000_000_000, 16)
-}
-
-/** Upper 16 bits of an m80 or BCD store. */
-export function x87_store_high(): u32 {
-  return storeHigh
-}
-
-/** 1 when the value is to be written to memory. */
-export function x87_store_wanted(): u32 {
-  return u32(storeWanted)
+  publish(flags & IE ? 0xffff : (aSign << 15) | <u32>encodeBcd(magnitude / 10_000_000_000_000_000, 2))
+  return flags & IE ? INDEFINITE_SIG : encodeBcd(magnitude % 10_000_000_000_000_000, 16)
 }
 
 export function x87_store_commit(pops: u32): void {
+  if (fastCommit(pops)) return
   x87Commit()
   if (storeWanted) popStack(pops)
 }
 
 export function x87_fxch(st: u32): void {
+  if (fastExchange(st)) return
   x87Begin()
   const aEmpty = isEmpty(0)
   const bEmpty = isEmpty(st)
@@ -275,6 +262,7 @@ export function x87_fdecstp(): void {
 }
 
 export function x87_fchs(): void {
+  if (fastSign(0xffff, 0x8000)) return
   x87Begin()
   if (isEmpty(0)) {
     underflow(0, 0)
@@ -284,6 +272,7 @@ export function x87_fchs(): void {
 }
 
 export function x87_fabs(): void {
+  if (fastSign(0x7fff, 0)) return
   x87Begin()
   if (isEmpty(0)) {
     underflow(0, 0)

@@ -5,13 +5,10 @@
  * An operation begins with x87Begin, collects flags in env.ts, and ends with x87Commit, which decides whether its
  * result counts: an unmasked IE, DE or ZE leaves registers and stack as they were.
  */
-import {
-  CPU_CR0, CPU_RIP, CPU_X87, CPU_X87_CW, CPU_X87_FCS, CPU_X87_FDP, CPU_X87_FDS, CPU_X87_FIP, CPU_X87_FOP, CPU_X87_SW,
-  CPU_X87_TAG, CPU_X87_TOP, SEG_CS, SEG_SELECTOR,
-} from '../../abi/layout.ts'
+import { CPU_CR0, CPU_X87, CPU_X87_CW, CPU_X87_SW, CPU_X87_TAG, CPU_X87_TOP } from '../../abi/layout.ts'
 import { CR0_NE } from '../arch.ts'
 import { irq_set_gsi } from '../irqchip/routing.ts'
-import { cpu, raise as raiseFault, seg, VECTOR_MF } from '../state.ts'
+import { cpu, raise as raiseFault, VECTOR_MF } from '../state.ts'
 import { ALL_EXCEPTIONS, IE, PE, PRE_COMPUTATION, beginX87, flags, masks, raise, roundedUp, setRoundedUp } from './env.ts'
 import { aFromF80, bFromF80 } from './operand.ts'
 import { zSe, zSig } from './round.ts'
@@ -148,17 +145,16 @@ export function underflow(dst: u32, pops: u32): void {
   popStack(pops)
 }
 
-/** Reports a pending unmasked exception; true when the instruction must not run. */
-function pendingError(): bool {
-  if (!(statusWord() & SW_ES)) return false
+/** Reports a pending unmasked exception. */
+function pendingError(): void {
+  if (!(statusWord() & SW_ES)) return
   if (load<u32>(cpu, CPU_CR0) & CR0_NE) {
     raiseFault(VECTOR_MF)
-    return true
+    return
   }
   // PC/AT wiring: FERR# is IRQ 13. The instruction goes on as with IGNNE#, the handler finds the same status word.
   ferrAsserted = true
   irq_set_gsi(FERR_GSI, 1)
-  return false
 }
 
 function lowerFerr(): void {
@@ -166,25 +162,7 @@ function lowerFerr(): void {
   irq_set_gsi(FERR_GSI, 0)
 }
 
-/** FWAIT, and the check before every waiting instruction that leaves the instruction pointer alone. */
+/** FWAIT, and the check at the head of every waiting instruction. */
 export function x87_wait(): void {
   pendingError()
-}
-
-/** Head of a waiting instruction: #MF, then the pointers of FNSTENV (RIP and CS as they are while it executes). */
-export function x87_begin(fop: u32): void {
-  if (!pendingError()) notePointers(fop)
-}
-
-export function x87_begin_mem(fop: u32, offset: u64, segment: u32): void {
-  if (pendingError()) return
-  notePointers(fop)
-  store<u64>(cpu, offset, CPU_X87_FDP)
-  store<u16>(cpu, load<u16>(seg(segment & 7), SEG_SELECTOR), CPU_X87_FDS)
-}
-
-function notePointers(fop: u32): void {
-  store<u16>(cpu, <u16>(fop & 0x7ff), CPU_X87_FOP)
-  store<u64>(cpu, load<u64>(cpu, CPU_RIP), CPU_X87_FIP)
-  store<u16>(cpu, load<u16>(seg(SEG_CS), SEG_SELECTOR), CPU_X87_FCS)
 }

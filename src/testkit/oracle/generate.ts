@@ -19,7 +19,7 @@ import {
   type Mode,
 } from './modes.ts'
 import { Random } from './random.ts'
-import { float32, float64, float80, integer, pairs32, pairs64, vector } from './values.ts'
+import { float32, float64, float80, integer, pairs32, pairs64, related80, vector } from './values.ts'
 
 export interface Case {
   readonly row: Row
@@ -194,8 +194,9 @@ function fillFloat(c: CaseBuilder, row: Row): void {
  * Half of the floating-point cases again, with what random choices rarely bring together: PE sticky and the rounding of every
  * program, and operands whose sum, product or quotient is at an edge of the format. From a sequence of its own.
  */
-function meet(c: CaseBuilder, random: Random, target: bigint, bytes: number): void {
+function meet(c: CaseBuilder, row: Row, random: Random, target: bigint, bytes: number): void {
   if (random.chance(0.5)) return
+  if (row.mnemonic.startsWith('f')) return meet80(c, row, random, target, bytes)
   const { view } = c
   const fx = at.STATE_FX
   let mxcsr = 0x1fa0
@@ -210,6 +211,38 @@ function meet(c: CaseBuilder, random: Random, target: bigint, bytes: number): vo
   if (bytes > 16 || bytes < 4) return
   for (let i = 0; i + 4 <= Math.min(bytes, 16); i += 8)
     c.poke(target + BigInt(i), pair(1), Math.min(bytes, 8))
+}
+
+/** The same for the x87: extended precision, ordinary rounding, nothing pending; memory holds one of the numbers or a whole one. */
+function meet80(c: CaseBuilder, { id, mnemonic }: Row, random: Random, target: bigint, bytes: number): void {
+  const fx = at.STATE_FX
+  let cw = 0x37f
+  if (random.chance(0.3)) cw ^= random.pick([0x100, 0x300, 0x400, 0x800, 0xc00, 0x20, 1, 8])
+  c.view.setUint16(fx + at.FX_CW, cw, true)
+  c.view.setUint16(fx + at.FX_SW, (random.below(8) << 11) | (random.bits() & 0x4700), true)
+  if (random.chance(0.8)) c.view.setUint8(fx + at.FX_TAG, 0xff >> random.below(2))
+  const next = related80(random)
+  for (let i = 0; i < 8; i++) {
+    const [significand, exponent] = next()
+    c.view.setBigUint64(fx + at.FX_ST + 16 * i, significand, true)
+    c.view.setUint16(fx + at.FX_ST + 16 * i + 8, exponent, true)
+  }
+  const [significand, exponent] = next()
+  const sign = exponent >> 15
+  if (bytes === 10 && mnemonic === 'fld') {
+    c.poke(target, significand, 8)
+    c.poke(target + 8n, BigInt(exponent), 2)
+  } else if ((bytes === 4 || bytes === 8) && !id.includes('int') && !mnemonic.startsWith('fi')) {
+    const [bias, shift] = bytes === 4 ? [127, 23n] : [1023, 52n]
+    const field = BigInt((exponent & 0x7fff) - 16383 + bias) & BigInt(2 * bias + 1)
+    c.poke(
+      target,
+      (BigInt(sign) << BigInt(8 * bytes - 1)) |
+        (field << shift) |
+        (((significand << 1n) & ((1n << 64n) - 1n)) >> (64n - shift)),
+      bytes,
+    )
+  }
 }
 
 function fillMemory(c: CaseBuilder, row: Row, target: bigint, bytes: number): void {
@@ -559,8 +592,7 @@ export function makeCase(row: Row, width: Row['widths'][number], seed: string): 
   fillRegisters(c, mode)
   fillFloat(c, row)
   fillMemory(c, row, target, bytes)
-  if (FLOAT.test(row.id) && !row.mnemonic.startsWith('f'))
-    meet(c, new Random(`${row.id}/${width}/${seed}/meet`), target, bytes)
+  if (FLOAT.test(row.id)) meet(c, row, new Random(`${row.id}/${width}/${seed}/meet`), target, bytes)
   if (memory) aim(c, shape, made)
   prepare(c, row, shape, made, target)
   if (bytes <= 8 && !memory && implicit) c.poke(target, integer(random), bytes)

@@ -187,3 +187,35 @@ export function vector(random: Random, floats: boolean): readonly [bigint, bigin
   }
   return [lane(), lane()]
 }
+
+/** 80-bit numbers that belong together: any distance of exponents, ties of every narrower format, whole numbers and a half. */
+export function related80(random: Random): () => readonly [bigint, number] {
+  const one = 1n << 63n
+  const [base] = [random.u64() | one]
+  const exponent = random.pick([
+    16383,
+    16383 + random.below(64),
+    16383 - 1022 + random.below(2),
+    16383 + 1023,
+    5,
+    0x7ff8,
+  ])
+  const distance = random.pick([0, 1, 2, random.below(70), 62 + random.below(6), 126 + random.below(5)])
+  return () => {
+    if (random.chance(0.06)) return float80(random)
+    const sign = random.chance(0.5) ? 0x8000 : 0
+    const size = Math.max(1, Math.min(0x7ffe, exponent - (random.chance(0.5) ? distance : 0)))
+    const shape = random.below(7)
+    let significand = base
+    if (shape === 0) significand = one
+    else if (shape === 1) significand = BigInt.asUintN(64, base + BigInt(random.below(3) - 1)) | one
+    else if (shape === 2) significand = (1n << 64n) - 1n - BigInt(random.below(2))
+    else if (shape === 3) significand = (base & ~0x7ffn) | BigInt(random.pick([0x400, 0x3ff, 0x401, 0])) // tie of f64
+    else if (shape === 4) significand = (base & ~0xff_ffff_ffffn) | (1n << 39n) // tie of f32
+    else if (shape === 5 && size >= 16383 && size < 16383 + 63) {
+      const half = 1n << BigInt(16383 + 62 - size) // tie of an integer
+      significand = (base & ~(2n * half - 1n)) | half | one
+    } else if (random.chance(0.2)) return [0n, sign]
+    return [significand, sign | size]
+  }
+}

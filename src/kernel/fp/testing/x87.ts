@@ -1,7 +1,8 @@
 /** The x87 instructions under test. ST(0), ST(1) and ST(3) hold related operands; memory operands are at [rdx]. */
 import { F32, F64, F80, operand, related, type Random } from './operands.ts'
 import { CASE, CASE_SIZE } from './oracle.ts'
-import { CaseState, MEM, type Instruction, type Machine } from './machine.ts'
+import { CPU_X87_STORE } from '#abi/layout.ts'
+import { CaseState, CPU, MEM, type Instruction, type Machine } from './machine.ts'
 
 type Filler = (r: Random, c: CaseState) => void
 type Run = (m: Machine, c: CaseState) => void
@@ -72,7 +73,7 @@ function waiting(name: string, code: readonly number[], fill: Filler, run: Run):
     code,
     fill,
     run: (m, c) => {
-      m.call('x87_begin', 0)
+      m.call('x87_wait')
       if (!m.faulted) run(m, c)
     },
   }
@@ -150,7 +151,7 @@ function addStore(name: string, code: readonly number[], pops: number, store: (m
   })
 }
 function wanted(m: Machine, write: () => void): void {
-  if (m.call('x87_store_wanted')) write()
+  if (m.view.getUint32(CPU + CPU_X87_STORE, true) & 1) write()
 }
 for (const [pops, p] of [
   [0, ''],
@@ -198,7 +199,7 @@ for (const [name, code, helper] of [
     const v = m.call(helper) as bigint
     wanted(m, () => {
       m.view.setBigInt64(MEM, v, true)
-      m.view.setUint16(MEM + 8, m.callU32('x87_store_high'), true)
+      m.view.setUint16(MEM + 8, m.view.getUint16(CPU + CPU_X87_STORE + 2, true), true)
     })
   })
 }
