@@ -11,6 +11,7 @@ export {
 } from './control'
 export { sys_cpuid, sys_rdpid, sys_rdpmc, sys_rdrand, sys_rdtsc } from './cpuid'
 export { debug_after, debug_before, update_single } from './debug'
+export { fpu_check } from './fpu-check'
 export { check_near, sys_call_far, sys_jmp_far, sys_ret_far } from './far'
 export { flags_get, flags_set, sys_clac, sys_cli, sys_popf, sys_pushf, sys_stac, sys_sti } from './flags'
 export { dirty_mark, flush_everywhere, frame_alloc, frame_free, gfn_frame, gpa_host } from './frames'

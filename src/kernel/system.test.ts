@@ -321,10 +321,32 @@ describe('control registers', () => {
     m.k.sys_mov_to_cr(4, 1n << 18n)
     xsetbv(3)
     expect([m.takeFault(), m.get64(abi.CPU_XCR0)]).toEqual([undefined, 3n])
-    for (const bad of [0, 2, 7, 9]) {
+    for (const bad of [0, 2, 5, 9]) {
       xsetbv(bad)
       expect(m.takeFault()).toEqual(GP0)
     }
+  })
+
+  it('AVX wants OSXSAVE and its state in XCR0, and honours CR0.TS', () => {
+    const check = (): unknown => {
+      m.k.fpu_check(3)
+      return m.takeFault()
+    }
+    const gate = (): number => m.get32(abi.CPU_AVX_GATE)
+    expect([gate(), check()]).toEqual([1, { vector: 6 }])
+    m.k.sys_mov_to_cr(4, 1n << 18n)
+    expect([gate(), check()]).toEqual([1, { vector: 6 }])
+    m.set64(abi.CPU_RAX, 7)
+    m.set64(abi.CPU_RCX, 0)
+    m.set64(abi.CPU_RDX, 0)
+    m.k.sys_xsetbv()
+    expect([gate(), check()]).toEqual([0, undefined])
+    m.k.sys_lmsw(8)
+    expect([gate(), check()]).toEqual([1, { vector: 7 }])
+    m.k.sys_clts()
+    expect(gate()).toBe(0)
+    m.k.sys_mov_to_cr(4, 0n)
+    expect([gate(), check()]).toEqual([1, { vector: 6 }])
   })
 
   it('DR4 and DR5 are aliases unless CR4.DE', () => {
@@ -410,7 +432,10 @@ describe('CPUID', () => {
     expect((cpuid(1)[2] ?? 0) & (1 << 27)).toBe(0)
     m.set64(abi.CPU_CR4, 1 << 18)
     expect((cpuid(1)[2] ?? 0) & (1 << 27)).not.toBe(0)
-    expect(cpuid(13).slice(0, 3)).toEqual([3, 576, 576])
+    expect(cpuid(13).slice(0, 3)).toEqual([7, 576, 832])
+    m.set64(abi.CPU_XCR0, 7)
+    expect(cpuid(13).slice(0, 3)).toEqual([7, 832, 832])
+    expect(cpuid(13, 2)).toEqual([256, 576, 0, 0])
   })
 
   it.each(CPU_MODEL_NAMES)('model %s allows exactly the CR4 bits it announces', (name) => {
@@ -421,6 +446,24 @@ describe('CPUID', () => {
     expect(m.takeFault() === undefined).toBe((ebx7 & (1 << 7)) !== 0)
     m.k.sys_mov_to_cr(4, 0x20n | (1n << 21n))
     expect(m.takeFault() === undefined).toBe((ebx7 & (1 << 20)) !== 0)
+  })
+
+  it.each([
+    ['x86-64-v2', 0],
+    ['x86-64-v3', 1],
+    ['IvyBridge', 0],
+    ['Haswell', 1],
+    ['max', 1],
+  ])('model %s has level 3: %i', (name, level3) => {
+    m = new SystemMachine(module, name)
+    const ecx1 = cpuid(1)[2] ?? 0
+    const ebx7 = cpuid(7)[1] ?? 0
+    const bits = [
+      ...[12, 22, 26, 28, 29].map((bit) => ecx1 >>> bit), // FMA MOVBE XSAVE AVX F16C
+      ...[3, 5, 8].map((bit) => ebx7 >>> bit), // BMI1 AVX2 BMI2
+      (cpuid(0x8000_0001)[2] ?? 0) >>> 5, // LZCNT
+    ]
+    expect(bits.every((bit) => bit & 1) ? 1 : 0).toBe(level3)
   })
 
   it('random numbers differ from each other', () => {

@@ -3,8 +3,8 @@
  * feature words of a CPU struct (abi/layout.ts CPU_CPUID, abi/features.ts). SDM Vol. 2, CPUID; KVM's leaves: Linux
  * Documentation/virt/kvm/x86/cpuid.rst. Only what is implemented is announced.
  *
- * All models are Intel's, because SYSCALL, SYSRET and FS/GS base behaviour are. 'x86-64-v2' and 'max' call themselves
- * a Nehalem (the first processor of that level): C libraries then choose unaligned and REP string functions, which run
+ * All models are Intel's, because SYSCALL, SYSRET and FS/GS base behaviour are. 'x86-64-v2', 'x86-64-v3' and 'max' call
+ * themselves a Nehalem (the first processor of level 2): C libraries then choose unaligned and REP string functions, which run
  * here as bulk copies, and IA32_ARCH_CAPABILITIES spares the kernel page-table isolation and retpolines, because
  * nothing here runs speculatively.
  */
@@ -19,12 +19,12 @@ const EDX1 = {
 }
 // prettier-ignore
 const ECX1 = {
-  sse3: 0, pclmulqdq: 1, ssse3: 9, cx16: 13, pcid: 17, sse4_1: 19, sse4_2: 20, x2apic: 21, movbe: 22, popcnt: 23,
-  tsc_deadline: 24, aes: 25, xsave: 26, rdrand: 30, hypervisor: 31,
+  sse3: 0, pclmulqdq: 1, ssse3: 9, fma: 12, cx16: 13, pcid: 17, sse4_1: 19, sse4_2: 20, x2apic: 21, movbe: 22, popcnt: 23,
+  tsc_deadline: 24, aes: 25, xsave: 26, avx: 28, f16c: 29, rdrand: 30, hypervisor: 31,
 }
 // prettier-ignore
 const EBX7 = {
-  fsgsbase: 0, tsc_adjust: 1, bmi1: 3, smep: 7, bmi2: 8, erms: 9, invpcid: 10, rdseed: 18, adx: 19, smap: 20,
+  fsgsbase: 0, tsc_adjust: 1, bmi1: 3, avx2: 5, smep: 7, bmi2: 8, erms: 9, invpcid: 10, rdseed: 18, adx: 19, smap: 20,
   clflushopt: 23, clwb: 24, sha: 29,
 }
 const ECX7 = { umip: 2, rdpid: 22 }
@@ -61,6 +61,38 @@ const V2: readonly Feature[] = [
   'tsc_adjust', 'smep', 'umip', 'erms', 'fsrm', 'page1gb', 'rdtscp', 'prefetchw', 'spec_ctrl', 'arch_capabilities',
 ]
 
+/** What the psABI's x86-64-v3 adds. */
+// prettier-ignore
+const V3: readonly Feature[] = [
+  ...V2, 'avx', 'avx2', 'fma', 'f16c', 'bmi1', 'bmi2', 'abm', 'movbe', 'xsave', 'xsaveopt', 'xgetbv1',
+]
+
+// Generations by Intel's names, with the features that QEMU gives them; without TSX. Like the others they are not speculative.
+const CALM: readonly Feature[] = ['spec_ctrl', 'arch_capabilities']
+const WESTMERE_ADDS: readonly Feature[] = [
+  'ssse3',
+  'sse4_1',
+  'sse4_2',
+  'popcnt',
+  'lahf64',
+  'aes',
+  'pclmulqdq',
+]
+const SANDY_BRIDGE: readonly Feature[] = [
+  ...BASE64,
+  ...CALM,
+  ...WESTMERE_ADDS,
+  'avx',
+  'xsave',
+  'xsaveopt',
+  'rdtscp',
+]
+const IVY_BRIDGE: readonly Feature[] = [...SANDY_BRIDGE, 'f16c', 'rdrand', 'fsgsbase', 'smep', 'erms']
+// prettier-ignore
+const HASWELL: readonly Feature[] = [
+  ...IVY_BRIDGE, 'fma', 'movbe', 'bmi1', 'avx2', 'bmi2', 'abm', 'pcid', 'invpcid', 'tsc_adjust', 'page1gb',
+]
+
 const NEHALEM = { family: 6, model: 26, stepping: 3 }
 
 // prettier-ignore
@@ -68,13 +100,14 @@ const MODELS: Readonly<Record<string, CpuModel>> = {
   qemu64: { family: 15, model: 107, stepping: 1, brand: 'webkvm qemu64 virtual CPU', features: [...BASE64, 'lahf64'] },
   kvm64: { family: 15, model: 6, stepping: 1, brand: 'Common KVM processor', features: BASE64 },
   'x86-64-v2': { ...NEHALEM, brand: 'webkvm x86-64-v2 virtual CPU', features: V2 },
+  'x86-64-v3': { ...NEHALEM, brand: 'webkvm x86-64-v3 virtual CPU', features: V3 },
+  SandyBridge: { family: 6, model: 42, stepping: 1, brand: 'Intel Xeon E312xx (Sandy Bridge)', features: SANDY_BRIDGE },
+  IvyBridge: { family: 6, model: 58, stepping: 9, brand: 'Intel Xeon E3-12xx v2 (Ivy Bridge)', features: IVY_BRIDGE },
+  Haswell: { family: 6, model: 60, stepping: 4, brand: 'Intel Core Processor (Haswell)', features: HASWELL },
   max: {
     ...NEHALEM,
     brand: 'webkvm max virtual CPU',
-    features: [
-      ...V2,
-      'smap', 'movbe', 'bmi1', 'bmi2', 'abm', 'adx', 'sha', 'rdpid', 'clflushopt', 'clwb', 'xsave', 'xsaveopt', 'xgetbv1',
-    ],
+    features: [...V3, 'smap', 'adx', 'sha', 'rdpid', 'clflushopt', 'clwb'],
   },
 }
 
@@ -99,6 +132,9 @@ interface Leaf {
 const VIRTUAL_BITS = 48
 const LINE_BYTES = 64
 const XSAVE_BYTES = 576
+/** Upper halves of the YMM registers: where they stand in the area, and how much they take. */
+const YMM_OFFSET = 576
+const YMM_BYTES = 256
 
 /** Fills the CPUID table, the feature words and the random seed of a CPU struct. Throws on an unknown model name. */
 export function writeCpuModel(
@@ -172,7 +208,7 @@ function cpuidLeaves(
     at(11, [0, 1, 0x100, index], 0),
     at(11, [bitsFor(count), count, 0x201, index], 1),
     at(11, [0, 0, 0, index], 2),
-    ...(xsave ? [at(13, [3, XSAVE_BYTES, XSAVE_BYTES, 0], 0), at(13, [eaxd1, 0, 0, 0], 1)] : []),
+    ...(xsave ? xsaveLeaves(model.features.includes('avx'), eaxd1) : []),
     at(0x4000_0000, [0x4000_0001, ...text('KVMK', 'VMKV', 'M\0\0\0')]),
     // No hint of KVM_HINTS_REALTIME: the host runs vCPUs when it likes.
     at(0x4000_0001, [KVM_FEATURES_IMPLEMENTED, 0, 0, 0]),
@@ -181,6 +217,17 @@ function cpuidLeaves(
     ...brandLeaves(model.brand),
     at(0x8000_0006, [0, 0, (1024 << 16) | (8 << 12) | LINE_BYTES, 0]),
     at(0x8000_0008, [physicalBits | (VIRTUAL_BITS << 8), 0, 0, 0]),
+  ]
+}
+
+/** Leaf 13: components, sizes (EBX of the first two follows XCR0), instructions. */
+function xsaveLeaves(avx: boolean, instructions: number): Leaf[] {
+  const bytes = avx ? XSAVE_BYTES + YMM_BYTES : XSAVE_BYTES
+  const leaf = (subleaf: number, ...regs: Leaf['regs']): Leaf => ({ leaf: 13, subleaf, regs })
+  return [
+    leaf(0, avx ? 7 : 3, bytes, bytes, 0),
+    leaf(1, instructions, 0, 0, 0),
+    ...(avx ? [leaf(2, YMM_BYTES, YMM_OFFSET, 0, 0)] : []),
   ]
 }
 

@@ -101,6 +101,7 @@ export interface Kernel {
   sys_lmsw(value: number): void
   sys_smsw(): bigint
   sys_clts(): void
+  fpu_check(family: number): void
   sys_invlpg(gva: bigint): void
   sys_invpcid(type: bigint, low: bigint, high: bigint): void
   sys_xsetbv(): void
