@@ -212,6 +212,10 @@ export const CPU_TLB_LAST_GENERATION = 0x7110 // u64 last number given to any sl
 export const CPU_TLB_STAMP = 0x7118 // u32 grows with every change of slot
 export const CPU_TLB_USED = 0x7120 // u32 slots that were ever used
 export const CPU_TLB_GLOBALS = 0x711c // u32 global pages were entered: bit 0 in the lower half of the address space, bit 1 in the upper one
+export const CPU_PROTECT_COUNT = 0x7140 // u32 frames in the list, CPU_PROTECT_MAX + 1 = too many for it; under VM_LOCK_MMU
+export const CPU_PROTECT_MAX = 15
+export const CPU_PROTECT = 0x7144 // u32 addresses of frames that this vCPU's TLB may no longer map for writing
+export const CPU_PROTECT_TAKEN = 0x7184 // those that are being served
 export const CPU_RNG = 0x7580 // 0x80 bytes: 32-byte key that the machine fills from the host's random source, then generator state
 export const CPU_HALTED_AT = 0x7600 // f64 guest ns at which the vCPU went to sleep, 0 = awake; CPU_HALT_NS grows when it wakes
 export const CPU_EXIT_WAIT_NS = 0x7608 // f64 host ns spent waiting for the hub's answers
@@ -289,6 +293,7 @@ export const REQ_CLOCK = 0x100 // look at timers
 export const REQ_DEBUG = 0x200 // TF or breakpoint pending
 export const REQ_SMI = 0x400
 export const REQ_UNHALT = 0x1000 // KVM_HC_KICK_CPU: CPU_PV_UNHALTED is set
+export const REQ_PROTECT = 0x2000 // frames are listed that this vCPU may no longer map for writing
 
 export const RUN_RUNNING = 0
 export const RUN_HALTED = 1
@@ -336,6 +341,7 @@ export const VM_LOG_UNKNOWN = 0x060 // u32 1: log unknown MSRs too
 export const VM_PAUSED_AT = 0x068 // f64 host ns, 0 = running
 export const VM_MAXPHYADDR = 0x070 // u32 bits
 export const VM_HOST_CORES = 0x078 // u32 cores that the host has; 0 = not known, taken as few
+export const VM_SHOOTDOWNS = 0x07c // u32 shootdowns under way, under VM_LOCK_MMU
 export const VM_IGNORE_MSRS = 0x074 // u32 1: unknown MSRs read 0 instead of #GP
 export const VM_DIRTY_LOGS = 0x080 // VM_DIRTY_CONSUMERS x 16 bytes, one per consumer (display, migration, snapshot …)
 export const VM_DIRTY_CONSUMERS = 8
@@ -366,3 +372,4 @@ export const FRAME_SHARED = 0x0800_0000 // shared by the page deduper: copy on w
 export const FRAME_DIRTY_LOG = 0x0400_0000 // the first write after a clear goes the slow way and sets bits in the dirty bitmaps
 export const FRAME_ACCESSED = 0x0200_0000
 export const FRAME_IO_WRITE = 0x0100_0000
+export const FRAME_WRITABLE = 0x0080_0000 // some TLB may map it for writing, see src/kernel/shootdown.ts

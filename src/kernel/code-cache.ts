@@ -2,8 +2,8 @@
  * The decoded-instruction cache of this vCPU (layout in abi/code-cache.ts) and the watch over pages that hold decoded code.
  *
  * A frame-map entry has FRAME_CODE while some vCPU may hold decoded code of the page. Such a page is never write-mapped
- * in a TLB, so every write to it takes the slow path and is reported to code_store() after it was made. Before the
- * flag is set for the first time every other vCPU has to drop its TLB: it may still map the page for writing.
+ * in a TLB, so every write to it takes the slow path and is reported to code_store() after it was made; how that comes
+ * about is in shootdown.ts.
  *
  * Pages that mix code and data do not thrash: a page remembers which of its 64-byte chunks were decoded, and a write
  * beside them drops nothing. A write into one drops the page's blocks: their records become HANDLER_STALE, which is also
@@ -43,23 +43,17 @@ import {
 } from '../abi/code-cache.ts'
 import {
   CPU_CODE_CACHE,
-  CPU_IN_GUEST,
-  CPU_REQ,
-  CPU_RMW_ADDR,
   FRAME_CODE,
-  FRAME_NUMBER_MASK,
   REQ_CODE,
-  REQ_TLB,
   VM_GFN_COUNT,
   VM_LOCK_MMU,
   VM_VCPU_COUNT,
 } from '../abi/layout.ts'
 import { RECF_END, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE } from '../abi/record.ts'
 import { decode_one } from './decoder.ts'
-import { leave_guest, reenter_guest } from './exit.ts'
 import { frame_slot } from './frames.ts'
-import { cpu, cpu_at, cpu_request, lock, unlock, vm, wait32 } from './state.ts'
-import { tlb_protect } from './tlb.ts'
+import { is_watched, watch_page } from './shootdown.ts'
+import { cpu, cpu_at, cpu_request, lock, unlock, vm } from './state.ts'
 
 // The numbers of src/isa/handlers.ts
 const HANDLER_STALE: u16 = 0
@@ -240,38 +234,9 @@ export function code_drop_pending(): void {
   unlock(vm + VM_LOCK_MMU)
 }
 
-/**
- * Puts a page under watch before its bytes are decoded. False: other vCPUs had to drop their TLBs, and this one served
- * requests meanwhile; what was translated before must be translated again.
- */
+/** Puts a page under watch before its bytes are decoded. False: as watch_page(). */
 function watch(gfn: u32): bool {
-  if (gfn >= load<u32>(vm, VM_GFN_COUNT)) return true
-  const slot = frame_slot(gfn)
-  if (atomic.load<u32>(slot) & <u32>FRAME_CODE) return true
-  lock(vm + VM_LOCK_MMU)
-  const entry = atomic.or<u32>(slot, <u32>FRAME_CODE)
-  unlock(vm + VM_LOCK_MMU)
-  tlb_protect((entry & <u32>FRAME_NUMBER_MASK) << 12)
-  const count = load<u32>(vm, VM_VCPU_COUNT)
-  if (count < 2) return true
-  let waited = false
-  for (let i: u32 = 0; i < count; i++) {
-    const target = cpu_at(i)
-    if (target == 0 || target == cpu) continue
-    // Who is out of the guest is not waited for, but must flush when it comes back (reenter_guest). No wake-up: a
-    // halted vCPU may sleep on.
-    atomic.or<u32>(target + CPU_REQ, REQ_TLB)
-    if (atomic.load<u32>(target + CPU_IN_GUEST) == 0) continue
-    if (!waited) leave_guest() // so that nobody waits for us: two vCPUs may be here at once
-    waited = true
-    let looks: u32 = 0
-    while (atomic.load<u32>(target + CPU_IN_GUEST) != 0 && (atomic.load<u32>(target + CPU_REQ) & REQ_TLB) != 0) {
-      // Its thread may not even be running: give the processor away after a while.
-      if (++looks > 200) wait32(cpu + CPU_RMW_ADDR, load<u32>(cpu, CPU_RMW_ADDR), 20_000)
-    }
-  }
-  if (waited) reenter_guest()
-  return !waited
+  return gfn >= load<u32>(vm, VM_GFN_COUNT) || is_watched(gfn) || watch_page(gfn)
 }
 
 // --- lookup --------------------------------------------------------------------------------------------------------

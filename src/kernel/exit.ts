@@ -50,6 +50,7 @@ import {
   CPU_REQ,
   CPU_RIP,
   CPU_TRACE,
+  REQ_PROTECT,
   REQ_STOP,
   REQ_TLB,
   TRACE_EXIT,
@@ -59,6 +60,7 @@ import {
   VM_LOG_COUNT,
   VM_POSTED_SEQ,
 } from '../abi/layout.ts'
+import { protect_pending } from './shootdown.ts'
 import { cpu, host_kick, host_now, lock, unlock, vm, wait32 } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
 
@@ -97,9 +99,11 @@ export function leave_guest(): void {
 /** Whoever asked for a flush while we were out did not wait for it: do it before the next access. */
 export function reenter_guest(): void {
   atomic.store<u32>(cpu + CPU_IN_GUEST, 1)
-  if ((atomic.load<u32>(cpu + CPU_REQ) & REQ_TLB) == 0) return
-  atomic.and<u32>(cpu + CPU_REQ, ~REQ_TLB)
-  tlb_flush_all()
+  const asked = atomic.load<u32>(cpu + CPU_REQ) & (REQ_TLB | REQ_PROTECT)
+  if (asked == 0) return
+  atomic.and<u32>(cpu + CPU_REQ, ~(<u32>(REQ_TLB | REQ_PROTECT)))
+  if (asked & REQ_TLB) tlb_flush_all()
+  if (asked & REQ_PROTECT) protect_pending()
 }
 
 /**

@@ -21,6 +21,7 @@ import {
   FRAME_NUMBER_MASK,
   FRAME_READONLY,
   FRAME_SHARED,
+  FRAME_WRITABLE,
   MODE_CS64,
   MODE_CS_MASK,
   MODE_FLAT,
@@ -53,7 +54,7 @@ import {
 } from './arch.ts'
 import { code_store } from './code-cache.ts'
 import { misaligned, watch } from './debug.ts'
-import { a20, frame_touch, frame_unprotect } from './frames.ts'
+import { a20, frame_slot, frame_touch, frame_unprotect } from './frames.ts'
 import { mmio_read, mmio_write } from './io.ts'
 import { RIGHTS_ALL, walk, walk_gpa, walk_large, walk_rights } from './paging.ts'
 import { RECSEG_CHECK } from '../abi/record.ts'
@@ -95,6 +96,9 @@ function bank_of(acc: u32): u32 {
   return load<u32>(cpu, CPU_CR4) & CR4_SMAP ? TLB_BANK_SUPERVISOR_AC : TLB_BANK_SUPERVISOR
 }
 
+/** Pages that no TLB maps for writing. */
+const PROTECTED: u32 = FRAME_READONLY | FRAME_CODE | FRAME_SHARED | FRAME_DIRTY_LOG
+
 function fill(bank: u32, lin: u64, gfn: u32, entry: u32): void {
   const rights = walk_rights
   const host = (entry & FRAME_NUMBER_MASK) << 12
@@ -117,7 +121,9 @@ function fill(bank: u32, lin: u64, gfn: u32, entry: u32): void {
     }
     write = write && (rights & PTE_D) != 0
   }
-  write = write && !(entry & (FRAME_READONLY | FRAME_CODE | FRAME_SHARED | FRAME_DIRTY_LOG))
+  write = write && !(entry & PROTECTED)
+  // Said before it is true; who protected the page a moment ago did not hear of it, and is obeyed.
+  if (write && !(entry & FRAME_WRITABLE)) write = !(atomic.or<u32>(frame_slot(gfn), FRAME_WRITABLE) & PROTECTED)
   tlb_fill(bank, lin, host, gfn, read, write, exec, (rights & PTE_G) != 0, walk_large)
 }
 
@@ -137,7 +143,7 @@ function page_slow(lin: u64, acc: u32): usize {
     page_gpa = gpa
     return 0
   }
-  if (acc & ACC_WRITE && entry & (FRAME_READONLY | FRAME_SHARED | FRAME_DIRTY_LOG | FRAME_CODE)) {
+  if (acc & ACC_WRITE && entry & PROTECTED) {
     if (entry & FRAME_READONLY) {
       page_kind = entry & FRAME_IO_WRITE ? PAGE_MMIO : PAGE_DROP
       page_gpa = gpa

@@ -54,6 +54,7 @@ import {
   REQ_INIT,
   REQ_NMI,
   REQ_PAUSE,
+  REQ_PROTECT,
   REQ_SIPI,
   REQ_STOP,
   REQ_TLB,
@@ -87,6 +88,7 @@ import { irq_ack, irq_pending } from './irqchip/irq.ts'
 import { next_deadline, timers_run } from './irqchip/timers.ts'
 import { mmu_exec_page } from './mmu.ts'
 import { cpu_init, cpu_sipi } from './reset.ts'
+import { protect_pending } from './shootdown.ts'
 import { cpu, fault_pending, raise_error, VECTOR_GP } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
 
@@ -280,6 +282,7 @@ function sleep(): void {
 function serve_requests(): bool {
   const taken = atomic.and<u32>(cpu + CPU_REQ, REQ_STICKY | REQ_NMI)
   if (taken & REQ_TLB) tlb_flush_all()
+  if (taken & REQ_PROTECT) protect_pending()
   if (taken & REQ_CODE) code_drop_pending()
   if (taken & REQ_INIT) cpu_init()
   if (taken & REQ_SIPI && load<u32>(cpu, CPU_RUNSTATE) == RUN_WAIT_SIPI) cpu_sipi(load<u32>(cpu, CPU_SIPI_VECTOR))

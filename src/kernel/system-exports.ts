@@ -31,6 +31,7 @@ export {
 export { sys_hlt, sys_monitor, sys_mwait } from './halt'
 export { sys_vmcall } from './hypercalls'
 export { sys_rsm, sys_syscall, sys_sysenter, sys_sysexit, sys_sysret } from './syscall'
+export { is_watched, protect_pending, watch_page } from './shootdown'
 export { tlb_flush_all, tlb_flush_local, tlb_flush_page, tlb_protect } from './tlb'
 export { cmpxchg16b, crc32c, div64, idiv64, mul64_high_s, mul64_high_u, pdep64, pext64 } from './arith'
 export { stack_pop, stack_push, sys_enter_frame, sys_leave, sys_popa, sys_pusha } from './stack'

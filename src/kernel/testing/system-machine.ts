@@ -59,6 +59,9 @@ export interface Kernel {
   tlb_flush_all(): void
   tlb_flush_page(gva: bigint): void
   tlb_protect(host: number): void
+  is_watched(gfn: number): number
+  watch_page(gfn: number): number
+  protect_pending(): void
   seg_linear(seg: number, offset: bigint, access: number): bigint
   sys_load_seg(i: number, selector: number): void
   sys_lldt(selector: number): void
@@ -175,6 +178,8 @@ export class SystemMachine {
   readonly cpu = CPUS
   /** Host ns. */
   now = 1e9
+  /** What the kernel does while it waits. */
+  onWait = (): void => undefined
 
   constructor(module: WebAssembly.Module, cpuModel = 'max') {
     const need = RAM + (RAM_PAGES + 64) * 4096
@@ -188,7 +193,7 @@ export class SystemMachine {
           throw new Error('kernel.wasm aborted')
         },
       },
-      host: { now: () => this.now, kick: () => undefined, wait: () => undefined },
+      host: { now: () => this.now, kick: () => undefined, wait: () => this.onWait() },
     })
     this.k = instance.exports as unknown as Kernel
     this.#layOut()
