@@ -2,8 +2,8 @@
  * One lane of an SSE floating-point operation, and the frame around all lanes of an instruction: sseBegin reads
  * MXCSR, sseCommit writes the flags back and raises #XM (SDM Vol. 1, 11.5; Vol. 3, "Interrupt 19").
  *
- * A lane first asks the host's own FPU when that cannot be told apart: default rounding, everything masked, PE
- * already sticky (so an inexact result changes nothing), no DAZ or FTZ, and a result far from every special case.
+ * A lane first asks the host's own FPU when that cannot be told apart: default rounding, everything masked, no DAZ or FTZ, a result
+ * far from every special case, and PE already sticky or the result exact (a program that counts in doubles never sets PE).
  */
 import { CPU_CR4, CPU_MXCSR } from '../../abi/layout.ts'
 import { CR4_OSXMMEXCPT } from '../arch.ts'
@@ -24,9 +24,10 @@ export const OP_DIV: u32 = 3
 export const OP_MIN: u32 = 4
 export const OP_MAX: u32 = 5
 
-/** Masks all set, RC = nearest, FTZ = DAZ = 0, PE sticky. */
+/** Masks all set, RC = nearest, FTZ = DAZ = 0, PE sticky; and the same without PE. */
 const NATIVE_MASK: u32 = 0xffe0
 const NATIVE_VALUE: u32 = 0x1fa0
+const EXACT_VALUE: u32 = 0x1f80
 
 const F32_MIN: u32 = 0x0080_0000
 const F32_INF: u32 = 0x7f80_0000
@@ -35,7 +36,9 @@ const F64_INF: u64 = 0x7ff0_0000_0000_0000
 const F64_ABS: u64 = 0x7fff_ffff_ffff_ffff
 
 /** The host may compute a lane. */
-export let native: bool = false
+let native: bool = false
+/** The host may compute a lane whose result is exact: PE would tell the difference. */
+let nativeExact: bool = false
 /** DE is sticky already, so denormal operands change nothing. */
 let denormalsSeen: bool = false
 /** Flags of the steps of this instruction that are done (DPPS works in steps). */
@@ -46,6 +49,7 @@ export function sseBegin(): void {
   beginSse(mxcsr)
   earlier = 0
   native = (mxcsr & NATIVE_MASK) == NATIVE_VALUE
+  nativeExact = (mxcsr & NATIVE_MASK) == EXACT_VALUE
   denormalsSeen = (mxcsr & DE) != 0
 }
 
@@ -117,12 +121,38 @@ export function isDenormal64(bits: u64): bool {
   return (bits & F64_ABS) - 1 < F64_MIN - 1
 }
 
+/** Whether r, finite and not tiny, is x op y and not a rounding of it. Sums: the error term of Knuth's TwoSum. */
+function isExact32(op: u32, x: f32, y: f32, r: f32): bool {
+  if (op <= OP_SUB) {
+    const z = op == OP_ADD ? y : -y
+    const part = r - x
+    return x - (r - part) + (z - part) == 0
+  }
+  // products of singles are exact doubles
+  return op == OP_MUL ? <f64>x * <f64>y == <f64>r : <f64>r * <f64>y == <f64>x
+}
+
+function isExact64(op: u32, x: f64, y: f64, r: f64): bool {
+  if (op <= OP_SUB) {
+    const z = op == OP_ADD ? y : -y
+    const part = r - x
+    return x - (r - part) + (z - part) == 0
+  }
+  return op == OP_MUL ? shortBits(x) + shortBits(y) >= 53 : shortBits(r) + shortBits(y) >= 53 && r * y == x
+}
+
+/** Zero bits at the end of a normal significand: with 53 of them in two factors the product is exact. */
+function shortBits(x: f64): u64 {
+  return ctz(reinterpret<u64>(x) | F64_MIN)
+}
+
 export function lane32(op: u32, a: u32, b: u32): u32 {
-  if (native && op <= OP_DIV) {
+  if ((native || nativeExact) && op <= OP_DIV) {
     const x = reinterpret<f32>(a)
     const y = reinterpret<f32>(b)
-    const result = reinterpret<u32>(op == OP_ADD ? x + y : op == OP_SUB ? x - y : op == OP_MUL ? x * y : x / y)
-    if (tame32(op, a, b, result)) return result
+    const r = op == OP_ADD ? x + y : op == OP_SUB ? x - y : op == OP_MUL ? x * y : x / y
+    const result = reinterpret<u32>(r)
+    if (tame32(op, a, b, result) && (native || isExact32(op, x, y, r))) return result
   }
   aFromF32(a)
   bFromF32(b)
@@ -131,11 +161,12 @@ export function lane32(op: u32, a: u32, b: u32): u32 {
 }
 
 export function lane64(op: u32, a: u64, b: u64): u64 {
-  if (native && op <= OP_DIV) {
+  if ((native || nativeExact) && op <= OP_DIV) {
     const x = reinterpret<f64>(a)
     const y = reinterpret<f64>(b)
-    const result = reinterpret<u64>(op == OP_ADD ? x + y : op == OP_SUB ? x - y : op == OP_MUL ? x * y : x / y)
-    if (tame64(op, a, b, result)) return result
+    const r = op == OP_ADD ? x + y : op == OP_SUB ? x - y : op == OP_MUL ? x * y : x / y
+    const result = reinterpret<u64>(r)
+    if (tame64(op, a, b, result) && (native || isExact64(op, x, y, r))) return result
   }
   aFromF64(a)
   bFromF64(b)
