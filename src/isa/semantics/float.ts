@@ -21,7 +21,15 @@ import { callValue, gateSse, i32, imm, read128, sourceAddress, sourceAddress128 
 const LOGIC: Readonly<Record<string, string>> = { and: 'pand', andn: 'pandn', or: 'por', xor: 'pxor' }
 
 /** Operation numbers of sse_lane_*. */
-const LANE_OPS: Readonly<Record<string, number>> = { add: 0, sub: 1, mul: 2, div: 3, min: 4, max: 5, sqrt: 6 }
+export const LANE_OPS: Readonly<Record<string, number>> = {
+  add: 0,
+  sub: 1,
+  mul: 2,
+  div: 3,
+  min: 4,
+  max: 5,
+  sqrt: 6,
+}
 
 /** The native value where its conditions hold, else what `exact` computes; that may fault. */
 export function choose(e: Emit, { value, all, any }: Native, exact: () => Val): Val {

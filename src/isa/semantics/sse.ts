@@ -21,6 +21,7 @@ import {
   spill,
   write128,
   writeMm,
+  type Gate,
 } from './vector.ts'
 
 export const load128 =
@@ -91,9 +92,9 @@ export const fromInteger =
 
 /** CVTSS2SI and its kin. */
 export const toInteger =
-  (lane: Lane, bits: 32 | 64, truncate: 0 | 1): Semantics =>
+  (lane: Lane, bits: 32 | 64, truncate: 0 | 1, gate: Gate = gateSse): Semantics =>
   (e) => {
-    gateSse(e)
+    gate(e)
     const x = e.let(readLane(e, 1, lane))
     const exact = (): Val => {
       const name = lane === 'f32' ? 'sse_cvtss2si' : 'sse_cvtsd2si'
@@ -107,9 +108,9 @@ export const toInteger =
  * COMISS and its kin. Where MXCSR or DAZ matter, the kernel turns the operands into two numbers that compare alike, and 0.
  */
 export const compare =
-  (lane: Lane, signalling: 0 | 1): Semantics =>
+  (lane: Lane, signalling: 0 | 1, gate: Gate = gateSse): Semantics =>
   (e) => {
-    gateSse(e)
+    gate(e)
     const b = e.let(readLane(e, 1, lane))
     const a = e.let(lowOf(e, lane, e.read(0)))
     const [left, right] = [e.cell(a), e.cell(b)]

@@ -2,10 +2,7 @@
 import { CPU_XMM } from '#abi/layout.ts'
 import type { Emit, Semantics, Val } from '../emit.ts'
 import type { sse42Rows } from '../rows/sse42.ts'
-import { callValue, gateSse, i32, imm, sourceAddress128 } from './vector.ts'
-
-/** Availability of SSE, or of AVX for the VEX forms. */
-type Gate = (e: Emit) => void
+import { callValue, gateSse, i32, imm, sourceAddress128, type Gate } from './vector.ts'
 
 /** The result word: bits 0-15 IntRes2, 16 ZF, 17 SF, 24-28 index. */
 function compareStrings(e: Emit, explicit: boolean, gate: Gate): Val {

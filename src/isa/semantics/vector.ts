@@ -22,6 +22,9 @@ const blocked = (e: Emit): Val => e.and(e.getCpu('i32', CPU_CR0), i32(e, CR0_EM_
 
 const pending = (e: Emit): Val => e.and(e.zext(e.getCpu('i16', CPU_X87_SW), 'i32'), i32(e, X87_ES))
 
+/** Raises what makes a family unavailable: gateSse, or gateAvx for the VEX forms of the same instruction. */
+export type Gate = (e: Emit) => void
+
 /** #UD or #NM of SSE: CR0.EM, CR4.OSFXSR, CR0.TS. */
 export function gateSse(e: Emit): void {
   const osfxsr = e.and(e.getCpu('i32', CPU_CR4), i32(e, CR4_OSFXSR))

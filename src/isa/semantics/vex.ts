@@ -4,13 +4,14 @@
  *
  * Memory operands of 32 bytes are two accesses: loads come before every write, stores are checked as a whole first.
  */
-import { CPU_AVX_GATE, CPU_MXCSR } from '#abi/layout.ts'
+import { CPU_AVX_GATE } from '#abi/layout.ts'
 import type { Emit, Semantics, Val } from '../emit.ts'
 import { vexForms, type VexLength, type VexLines } from '../rows/vex-row.ts'
+import { choose } from './float.ts'
+import type { Native } from './float-native.ts'
 import { checkAligned, i32, lanes, spill, splat64 } from './vector.ts'
 
 export const FAMILY_AVX = 3
-const MXCSR_MASKS = 0x1f80
 const PAGE_MASK = 0xfff
 
 /** One or two halves, the low one first. */
@@ -80,17 +81,38 @@ export function eachHalf(length: VexLength, compute: (half: 0 | 1) => Val): Halv
 }
 
 /**
- * The same for operations that report through MXCSR. With an exception unmasked the halves must fault together: their
- * flags are gathered first. With all masked the order of two sticky updates does not matter.
+ * The same for operations that report through MXCSR: the host's values, or the exact ones of both halves, which fault together
+ * when an exception is unmasked.
  */
-export function eachFloatHalf(e: Emit, length: VexLength, compute: (half: 0 | 1) => Val): Halves {
-  if (length === 128) return [compute(0)]
-  const unmasked = e.let(e.ne(e.and(e.getCpu('i32', CPU_MXCSR), i32(e, MXCSR_MASKS)), i32(e, MXCSR_MASKS)))
-  e.if_(unmasked, () => e.call('sse_pair_begin', []))
-  const low = compute(0)
-  const high = compute(1)
-  e.if_(unmasked, () => e.call('sse_pair_end', []))
-  return [low, high]
+export function eachFloatHalf(
+  e: Emit,
+  length: VexLength,
+  native: (half: 0 | 1) => Native | undefined,
+  exact: (half: 0 | 1) => Val,
+): Halves {
+  const a = native(0)
+  if (length === 128) return [a ? choose(e, a, () => exact(0)) : exact(0)]
+  const b = native(1)
+  if (!a || !b) return together(e, exact)
+  const all = [a, b].flatMap((one) => [...one.all, ...oneOf(e, one.any)])
+  if (all.length === 0) return [a.value, b.value]
+  const [low, high] = [e.cell(a.value), e.cell(b.value)]
+  e.unless(all, [], () => {
+    const [first, second] = together(e, exact)
+    low.set(first)
+    high.set(second)
+  })
+  return [low.get(), high.get()]
+}
+
+const oneOf = (e: Emit, [first, ...rest]: readonly Val[]): readonly Val[] =>
+  first ? [rest.reduce((found, next) => e.or(found, next), first)] : []
+
+function together(e: Emit, exact: (half: 0 | 1) => Val): readonly [Val, Val] {
+  e.call('sse_pair_begin', [])
+  const halves = [exact(0), exact(1)] as const
+  e.call('sse_pair_end', [])
+  return halves
 }
 
 export function half([low, high]: Halves, which: 0 | 1): Val {
@@ -169,30 +191,32 @@ export const unaryImm =
     unary((_, b, h) => op(e, b, n, h))(length)(e)
   }
 
-/** As unary and binary for what reports through MXCSR. */
+/** As unary and binary for what reports through MXCSR; `exact` is a function of the kernel. */
 export const floatUnary =
-  (op: Lane1): Meaning =>
+  (exact: (e: Emit, b: Val) => Val, native?: (e: Emit, b: Val) => Native | undefined): Meaning =>
   (length) =>
   (e) => {
     gateAvx(e)
     const b = readHalves(e, 1, length)
+    const asNative = (h: 0 | 1): Native | undefined => native?.(e, half(b, h))
     writeHalves(
       e,
       0,
-      eachFloatHalf(e, length, (h) => op(e, half(b, h), h)),
+      eachFloatHalf(e, length, asNative, (h) => exact(e, half(b, h))),
     )
   }
 
 export const floatBinary =
-  (op: Lane2): Meaning =>
+  (exact: (e: Emit, a: Val, b: Val) => Val, native?: (e: Emit, a: Val, b: Val) => Native): Meaning =>
   (length) =>
   (e) => {
     gateAvx(e)
     const b = readHalves(e, 2, length)
     const a = readHalves(e, 1, length)
+    const asNative = (h: 0 | 1): Native | undefined => native?.(e, half(a, h), half(b, h))
     writeHalves(
       e,
       0,
-      eachFloatHalf(e, length, (h) => op(e, half(a, h), half(b, h), h)),
+      eachFloatHalf(e, length, asNative, (h) => exact(e, half(a, h), half(b, h))),
     )
   }

@@ -8,7 +8,7 @@
 import { CPU_CR4, CPU_MXCSR } from '../../abi/layout.ts'
 import { CR4_OSXMMEXCPT } from '../arch.ts'
 import { cpu, raise as raiseFault, VECTOR_UD, VECTOR_XM } from '../state.ts'
-import { DE, IE, PRE_COMPUTATION, beginSse, clearFlags, flags, masks, raise, daz, setFlags } from './env.ts'
+import { ALL_EXCEPTIONS, DE, IE, PRE_COMPUTATION, beginSse, clearFlags, flags, masks, raise, daz, setFlags } from './env.ts'
 import {
   CLS_QNAN, aFromF32, bFromF32, cFromF32, aFromF64, bFromF64, cFromF64, aCls, cCls,
   negateB, negateC,
@@ -48,6 +48,7 @@ export function sseBegin(): void {
   const mxcsr = load<u32>(cpu, CPU_MXCSR)
   beginSse(mxcsr)
   earlier = 0
+  step = 0
   native = (mxcsr & NATIVE_MASK) == NATIVE_VALUE
   nativeExact = (mxcsr & NATIVE_MASK) == EXACT_VALUE
   denormalsSeen = (mxcsr & DE) != 0
@@ -55,29 +56,33 @@ export function sseBegin(): void {
 
 /** Both halves of a 32-byte operation are in progress: what was found so far. */
 let pairing: bool = false
-let pairFlags: u32 = 0
-let pairEarlier: u32 = 0
+/** Flags of both, 6 bits for each step. */
+let pairSteps: u32 = 0
+/** The step of a sequence such as DPPS that is in progress. */
+let step: u32 = 0
 
 /** The next operations are halves of one instruction: they fault together, at sse_pair_end. */
 export function sse_pair_begin(): void {
   pairing = true
-  pairFlags = 0
-  pairEarlier = 0
+  pairSteps = 0
 }
 
 export function sse_pair_end(): void {
   pairing = false
   sseBegin()
-  setFlags(pairFlags)
-  earlier = pairEarlier
+  let later = pairSteps
+  while (later > ALL_EXCEPTIONS && (later & ALL_EXCEPTIONS & ~masks) == 0) {
+    earlier |= later & ALL_EXCEPTIONS
+    later >>= 6
+  }
+  setFlags(later & ALL_EXCEPTIONS)
   sseCommit()
 }
 
 /** Writes the flags to MXCSR; false and a pending fault when one of them is unmasked: then nothing is written. */
 export function sseCommit(): bool {
   if (pairing) {
-    pairFlags |= flags
-    pairEarlier |= earlier
+    pairSteps |= flags << (6 * step)
     return true
   }
   let found = flags
@@ -93,6 +98,7 @@ export function sseCommit(): bool {
 /** Ends a step of a sequence such as DPPS; true when an exception found in it will fault, so that the next must not run. */
 export function sseStepStops(): bool {
   if (flags & ~masks) return true
+  if (pairing) pairSteps |= flags << (6 * step++)
   earlier |= flags
   clearFlags()
   return false

@@ -72,6 +72,8 @@ function vexAllowed(bytes: readonly number[], at: number): boolean {
   const last = bytes[at + (short ? 1 : 2)] ?? 0
   const opcode = bytes[at + (short ? 2 : 3)] ?? 0
   if (map < 1 || map > 3) return map < 4
+  // AMD executes VPERMQ and VPERMPD with W0
+  if (map === 3 && opcode < 2 && (last & 0x80) === 0) return false
   if (EXCLUDED_VEX[map]?.some(([low, high]) => opcode >= low && opcode <= high)) return false
   return !((last & 4) !== 0 && NARROW_VEX[map]?.some((narrow) => narrow === opcode))
 }
