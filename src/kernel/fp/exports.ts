@@ -4,7 +4,7 @@
  *
  *   wide, env, operand, round        128-bit steps, flags and rounding mode, unpacking, rounding and packing
  *   arith, nan, convert              operations on unpacked operands, one body for f32, f64 and f80
- *   sse-lane, -arith, -convert, -approx   SSE, MXCSR, #XM
+ *   sse-lane, -arith, -convert, -approx   SSE, MXCSR, #XM; fma-fast for ordinary numbers
  *   x87-state, -arith, -move, -scale, -control   the register stack and everything exact
  *   x87-fast, -fast-arith, -fast-move                       the same for ordinary numbers
  *   transcendental, x87-transcendental    sin, tan, atan, 2^x, log2

@@ -14,6 +14,7 @@ import {
   negateB, negateC,
 } from './operand.ts'
 import { packF32, packF64 } from './round.ts'
+import { fastFma32, fastFma64, fmaDone } from './fma-fast.ts'
 import { add, mul, div, squareRoot, fusedMulAdd, noteDenormalsAB } from './arith.ts'
 import { LESS, GREATER, anyNan, nanSse, nanSse3, nanUnary, compare, order } from './nan.ts'
 
@@ -231,6 +232,12 @@ export function sqrt64(a: u64): u64 {
  * a * b + c with one rounding. negate: bit 0 the product, bit 1 the addend (a NaN keeps its sign).
  */
 export function fma32(a: u32, b: u32, c: u32, negate: u32): u32 {
+  if (native) {
+    const x = reinterpret<f32>(negate & 1 ? a ^ 0x8000_0000 : a)
+    const z = reinterpret<f32>(negate & 2 ? c ^ 0x8000_0000 : c)
+    const r = fastFma32(x, reinterpret<f32>(b), z)
+    if (fmaDone) return reinterpret<u32>(r)
+  }
   aFromF32(a)
   bFromF32(b)
   cFromF32(c)
@@ -238,6 +245,12 @@ export function fma32(a: u32, b: u32, c: u32, negate: u32): u32 {
 }
 
 export function fma64(a: u64, b: u64, c: u64, negate: u32): u64 {
+  if (native) {
+    const x = reinterpret<f64>(negate & 1 ? a ^ ~F64_ABS : a)
+    const z = reinterpret<f64>(negate & 2 ? c ^ ~F64_ABS : c)
+    const r = fastFma64(x, reinterpret<f64>(b), z)
+    if (fmaDone) return reinterpret<u64>(r)
+  }
   aFromF64(a)
   bFromF64(b)
   cFromF64(c)
