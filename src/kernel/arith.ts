@@ -1,6 +1,6 @@
 /** Arithmetic wider than a Wasm operator: 128/64 division, 64x64 high products, PDEP, PEXT, CRC32C, CMPXCHG16B. */
 import { CPU_RAX, CPU_RBX, CPU_RCX, CPU_RDX, VM_LOCK_SPLIT } from '../abi/layout.ts'
-import { mem_rmw_begin, mem_rmw_end } from './rmw.ts'
+import { mem_rmw_begin, mem_rmw_end, swap_pair } from './rmw.ts'
 import { cpu, lock, raise, raise_error, unlock, VECTOR_DE, VECTOR_GP, vm } from './state.ts'
 
 /** High 64 bits of an unsigned product, from four 32-bit ones. */
@@ -146,13 +146,14 @@ export function cmpxchg16b(gva: u64, segByte: u32): u32 {
   const at: usize = mem_rmw_begin(gva, 16, segByte)
   if (at == 0) return 0
   lock(vm + VM_LOCK_SPLIT)
-  const low = atomic.load<u64>(at)
-  const high = atomic.load<u64>(at, 8)
-  const equal = low == load<u64>(cpu, CPU_RAX) && high == load<u64>(cpu, CPU_RDX)
-  if (equal) {
-    atomic.store<u64>(at, load<u64>(cpu, CPU_RBX))
-    atomic.store<u64>(at, load<u64>(cpu, CPU_RCX), 8)
-  }
+  let low: u64
+  let high: u64
+  let equal: bool
+  do {
+    low = atomic.load<u64>(at)
+    high = atomic.load<u64>(at, 8)
+    equal = low == load<u64>(cpu, CPU_RAX) && high == load<u64>(cpu, CPU_RDX)
+  } while (equal && !swap_pair(at, low, load<u64>(cpu, CPU_RBX), at + 8, high, load<u64>(cpu, CPU_RCX), 0))
   unlock(vm + VM_LOCK_SPLIT)
   mem_rmw_end()
   if (!equal) {

@@ -37,14 +37,18 @@ const POLL_MOST_NS: f64 = 80_000
 const POLL_LOOKS: u32 = 64
 
 /** PAUSEs between two looks at the clock, and the time within which that many are one loop that waits. */
-const PAUSE_LOOKS: i32 = 512
-const PAUSE_LOOP_NS: f64 = 200_000
+const PAUSE_LOOKS: i32 = 256
+const PAUSE_LOOP_NS: f64 = 100_000
+/** How long a loop may spin first: where each vCPU has a core, and where some must share. */
+const PAUSE_SPIN_NS: f64 = 100_000
+const PAUSE_SPIN_SHARED_NS: f64 = 15_000
 /** How long a loop sleeps the first time and at most: it doubles as long as the loop goes on. */
 const PAUSE_FIRST_NS: f64 = 40_000
 const PAUSE_MOST_NS: f64 = 640_000
 
 let pausesLeft: i32 = PAUSE_LOOKS
 let pausedAt: f64 = 0
+let pausingSince: f64 = 0
 let pauseNs: f64 = PAUSE_FIRST_NS
 
 /** Whether the host may have other work for this core. A host that does not say how many it has counts as full. */
@@ -128,9 +132,11 @@ export function sys_pause(): void {
   const looping = now - pausedAt < PAUSE_LOOP_NS
   pausedAt = now
   if (!looping) {
+    pausingSince = now
     pauseNs = PAUSE_FIRST_NS
     return
   }
+  if (now - pausingSince < (crowded(0) ? PAUSE_SPIN_SHARED_NS : PAUSE_SPIN_NS)) return
   yield_host(pauseNs)
   pauseNs = min(pauseNs * 2, PAUSE_MOST_NS)
   pausedAt = clock_ns()

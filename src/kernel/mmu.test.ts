@@ -403,6 +403,37 @@ describe('read-modify-write', () => {
     m.k.mem_rmw_end()
     expect(m.read64(PAGE)).toBe(0x1122_3300_0000_0099n)
   })
+
+  // Across 8 bytes of a page, and across two pages that are no neighbours.
+  it.each([
+    ['lower', 6],
+    ['upper', 6],
+    ['lower', 0xffe],
+    ['upper', 0xffe],
+  ])('starts a split LOCK operation over when another vCPU wrote the %s part (offset %i)', (part, offset) => {
+    m.map64(CR3, LIN, PAGE, P | W | U)
+    m.map64(CR3, LIN + 0x1000n, PAGE + 0x3000, P | W | U)
+    const lower = PAGE + (offset & ~7)
+    const upper = offset === 6 ? PAGE + 8 : PAGE + 0x3000
+    m.write64(lower, 0x2211_0000_0000_0000n)
+    m.write64(upper, 0x4433n)
+    const add = (value: number): void => {
+      const operand = begin(LIN + BigInt(offset), 4 | 0x100)
+      m.view.setUint32(operand, m.view.getUint32(operand, true) + value, true)
+    }
+    add(0x0001_0001)
+    m.write8(part === 'lower' ? lower : upper, 0x77)
+    const [lowBefore, highBefore] = [m.read64(lower), m.read64(upper)]
+    m.k.mem_rmw_end()
+    expect(m.get32(abi.CPU_FAULT)).not.toBe(0)
+    expect([m.read64(lower), m.read64(upper)]).toEqual([lowBefore, highBefore])
+    expect(m.view.getUint32(VM + abi.VM_LOCK_SPLIT, true)).toBe(0)
+    m.k.deliver_fault()
+    add(0x0001_0001)
+    m.k.mem_rmw_end()
+    expect(m.get32(abi.CPU_FAULT)).toBe(0)
+    expect([m.read64(lower), m.read64(upper)]).toEqual([lowBefore + (1n << 48n), highBefore + 1n])
+  })
 })
 
 describe('alignment checks and data breakpoints', () => {

@@ -172,7 +172,7 @@ export function page(lin: u64, acc: u32): usize {
 }
 
 /** The linear address of the next page: outside 64-bit code addresses wrap at 4 GiB. */
-function next_page(lin: u64): u64 {
+export function next_page(lin: u64): u64 {
   const next = (lin & ~0xfff) + 0x1000
   return (load<u32>(cpu, CPU_MODE) & MODE_CS_MASK) == MODE_CS64 || lin >> 32 != 0 ? next : next & 0xffff_ffff
 }
