@@ -3,17 +3,15 @@
  * system's compiler as multiboot images. Each prints PASS or FAIL lines on COM1 and ends by isa-debug-exit, so that
  * the same image runs under QEMU, where installed, and the lines are compared.
  */
-import { execFile, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 import { createMachine, createNodeHost } from '#node.ts'
 import { Cli, ScratchDir } from './cli.ts'
+import { buildKernel, checks } from './kernel-image.ts'
 
-const GUESTS = path.join(import.meta.dirname, 'guests')
-const LIBRARY = ['lib/start.S', 'lib/exceptions.S', 'lib/kernel.c']
 const QEMU = 'qemu-system-x86_64'
 const SEABIOS = '/usr/share/seabios'
 /** isa-debug-exit makes (0 << 1) | 1 of success. */
@@ -31,23 +29,6 @@ function run(...args: string[]): Cli {
   const cli = new Cli(['run', ...args])
   running.push(cli)
   return cli
-}
-
-/** Compiles a kernel to a flat multiboot image; the path of the image. */
-async function build(name: string, bits: 32 | 64): Promise<string> {
-  const image = path.join(scratch.path, name)
-  const code = ['-O1', '-ffreestanding', '-mgeneral-regs-only', '-mno-red-zone', '-fno-pic', '-fno-pie']
-  const plain = [
-    '-fno-stack-protector',
-    '-fno-asynchronous-unwind-tables',
-    '-fcf-protection=none',
-    '-Wall',
-    '-Werror',
-  ]
-  const link = ['-nostdlib', '-static', '-no-pie', '-Wl,--build-id=none', '-Wl,-T,lib/link.ld']
-  const args = [`-m${bits}`, ...code, ...plain, ...link, '-o', image, ...LIBRARY, `${name}.c`]
-  await promisify(execFile)('gcc', args, { cwd: GUESTS })
-  return image
 }
 
 interface Kernel {
@@ -79,19 +60,18 @@ const KERNELS: Readonly<Record<string, Kernel>> = {
   long: { bits: 64, cpus: 1, qemuDiffers: undefined },
   smp: { bits: 32, cpus: 4, qemuDiffers: [] },
   nested: { bits: 32, cpus: 1, qemuDiffers: undefined },
+  // QEMU's TCG takes minutes for it.
+  litmus: { bits: 32, cpus: 4, qemuDiffers: undefined },
 }
 
 const images = new Map<string, string>()
 const hasQemu = spawnSync(QEMU, ['--version']).status === 0
-/** Lines of checks; QEMU's serial port gives them as they are. */
-const checks = (output: string): string[] =>
-  output.split('\n').filter((line) => /^(PASS|FAIL|SKIP) /.test(line))
-
 describe.skipIf(process.arch !== 'x64')('a kernel on bare metal', () => {
   let modules: string[]
 
   beforeAll(async () => {
-    for (const [name, { bits }] of Object.entries(KERNELS)) images.set(name, await build(name, bits))
+    for (const [name, { bits }] of Object.entries(KERNELS))
+      images.set(name, await buildKernel(name, bits, scratch.path))
     const second = Uint8Array.from({ length: 5000 }, (_, i) => i % 251)
     modules = [scratch.file('mod1', 'first file\n'), `${scratch.file('mod2', second)} second line`]
   })

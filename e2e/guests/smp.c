@@ -1,42 +1,11 @@
 /* Several vCPUs: INIT and start-up IPIs, contended LOCK, IPIs, code changed by another vCPU; the timers of a PC. */
-#include "lib/kernel.h"
+#include "lib/processors.h"
 
-#define LAPIC 0xfee00000ul
-static u32 lapic(u32 at) { return *(volatile u32 *)(LAPIC + at); }
-static void set_lapic(u32 at, u32 value) { *(volatile u32 *)(LAPIC + at) = value; }
-enum { ID = 0x20, EOI = 0xb0, SVR = 0xf0, ICR = 0x300, ICR_HIGH = 0x310, LVT_TIMER = 0x320, LVT_LINT0 = 0x350, INITIAL = 0x380, CURRENT = 0x390, DIVIDE = 0x3e0 };
-enum { TIMER_VECTOR = 0x31, IPI_VECTOR = 0x32, SPURIOUS = 0x3f, IRQ_BASE = 0x20 };
+enum { TIMER_VECTOR = 0x31, IPI_VECTOR = 0x32, IRQ_BASE = 0x20 };
 
-extern u8 trampoline[], trampoline_end[];
-volatile u32 alive, ap_ids, turn, counter, xadd_counter, sum_wrong, go, spun, ap_ipis, bsp_ipis, stage;
+volatile u32 ap_ids, turn, counter, xadd_counter, sum_wrong, go, spun, ap_ipis, bsp_ipis, stage;
 volatile u64 counter8;
-u8 ap_stacks[4][4096] __attribute__((aligned(16)));
 static u32 cpus;
-
-/* Copied to 0x8000 and started there in real mode: shows that an IPI's vector gives CS and IP = 0. */
-asm(".code16\n"
-    "trampoline: cli; mov %cs, %ax; mov %ax, %ds; lgdtl trampoline_gdt - trampoline\n"
-    "  mov %cr0, %eax; or $1, %al; mov %eax, %cr0; ljmpl $0x8, $ap32\n"
-    ".balign 4\n"
-    "trampoline_gdt: .word 0x50; .long gdt\n"
-    "trampoline_end:\n"
-    ".code32\n"
-    "ap32: mov $0x10, %eax; mov %eax, %ds; mov %eax, %es; mov %eax, %ss; mov %eax, %fs; mov %eax, %gs\n"
-    "  mov $0x10, %eax; mov %eax, %cr4; mov $boot_directory, %eax; mov %eax, %cr3\n"
-    "  mov %cr0, %eax; or $0x80000000, %eax; and $0x9fffffff, %eax; mov %eax, %cr0\n"
-    "  mov $1, %eax; lock xadd %eax, alive; inc %eax\n"
-    "  mov %eax, %ecx; shl $12, %ecx; lea ap_stacks(%ecx), %esp\n"
-    "  push %eax; call ap_main\n");
-
-static void load_idt(void) {
-  struct __attribute__((packed)) { u16 limit; u32 base; } pointer = {sizeof idt - 1, (u32)idt};
-  asm volatile("lidt %0" : : "m"(pointer));
-}
-
-static void wait_for(volatile u32 *word, u32 value) {
-  for (u64 end = rdtsc() + 20000000000ull; *word != value && rdtsc() < end;) asm volatile("pause");
-}
-
 #define ROUNDS 20000
 static void contend(void) {
   for (int i = 0; i < ROUNDS; i++) {
@@ -110,29 +79,12 @@ void ap_main(u32 number) {
   for (;;) asm volatile("sti; hlt");
 }
 
-static void ipi(u32 target, u32 command) {
-  set_lapic(ICR_HIGH, target << 24);
-  set_lapic(ICR, command);
-  while (lapic(ICR) & 0x1000);
-}
-
-static void delay(u32 ticks) { for (u64 end = rdtsc() + ticks; rdtsc() < end;); }
-
 static void start_others(void) {
-  memcpy((void *)0x8000, trampoline, trampoline_end - trampoline);
-  set_lapic(SVR, 0x100 | SPURIOUS);
   handlers[IPI_VECTOR] = on_ap_ipi;
   expect("local APIC: the first vCPU is number 0", lapic(ID) >> 24, 0);
   check("local APIC: version", (lapic(0x30) & 0xf0) == 0x10 && lapic(0x30) >> 16 >= 4);
   expect("IA32_APIC_BASE: boot processor, enabled, address", rdmsr(0x1b) & 0xffffff900, 0xfee00900);
-  ipi(0, 0xc4500); /* INIT to all but this one */
-  delay(10000000);
-  ipi(0, 0xc4608); /* start-up at 0x8000 */
-  delay(1000000);
-  ipi(0, 0xc4608);
-  u32 leaf[4];
-  cpuid(1, 0, leaf);
-  wait_for(&alive, cpus - 1);
+  start_processors(cpus - 1);
   expect("INIT and start-up IPIs: all vCPUs run", alive, cpus - 1);
   for (u64 end = rdtsc() + 5000000000ull; ap_ids != (1u << cpus) - 2 && rdtsc() < end;);
   expect("each has its APIC id", ap_ids, (1u << cpus) - 2);
