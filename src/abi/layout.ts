@@ -212,6 +212,7 @@ export const CPU_TLB_LAST_GENERATION = 0x7110 // u64 last number given to any sl
 export const CPU_TLB_STAMP = 0x7118 // u32 grows with every change of slot
 export const CPU_TLB_USED = 0x7120 // u32 slots that were ever used
 export const CPU_TLB_GLOBALS = 0x711c // u32 global pages were entered: bit 0 in the lower half of the address space, bit 1 in the upper one
+export const CPU_SHADOW_RIP = 0x7128 // u64 RIP behind the STI that set CPU_INHIBIT to 1: elsewhere its shadow is over
 export const CPU_PROTECT_COUNT = 0x7140 // u32 frames in the list, CPU_PROTECT_MAX + 1 = too many for it; under VM_LOCK_MMU
 export const CPU_PROTECT_MAX = 15
 export const CPU_PROTECT = 0x7144 // u32 addresses of frames that this vCPU's TLB may no longer map for writing

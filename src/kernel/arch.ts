@@ -116,6 +116,9 @@ export const TYPE_CALL: u32 = 12
 export const TYPE_INT: u32 = 14
 export const TYPE_TRAP: u32 = 15
 
-/** Pseudo vectors of CPU_FAULT: the instruction is abandoned and run again, the guest sees nothing. */
+/**
+ * Pseudo vectors of CPU_FAULT: the instruction is abandoned and run again, or with FAULT_TRAP taken as done; the guest sees
+ * nothing.
+ */
 export const VECTOR_OUT_OF_MEMORY: u32 = 0xff // the frame pool is empty
 export const VECTOR_RETRY: u32 = 0xfe // a LOCK operation lost a race and starts over

@@ -11,7 +11,11 @@ import {
   CPU_FL_RES,
   CPU_INHIBIT,
   CPU_MODE,
+  CPU_NEXT_RIP,
   CPU_RSP,
+  CPU_SHADOW_RIP,
+  CPU_SINGLE,
+  FAULT_TRAP,
   MODE_PE,
   MODE_VM86,
 } from '../abi/layout.ts'
@@ -38,7 +42,9 @@ import {
   EFLAGS_VIP,
   EFLAGS_VM,
   EFLAGS_ZF,
+  VECTOR_RETRY,
 } from './arch.ts'
+import { irq_pending } from './irqchip/irq.ts'
 import { update_bank } from './mode.ts'
 import { update_single } from './debug.ts'
 import { cpu, fault_pending, raise, raise_error, VECTOR_GP, VECTOR_UD } from './state.ts'
@@ -117,6 +123,11 @@ export function sys_sti(): void {
     if (!(flags & EFLAGS_IF)) {
       store<u32>(cpu, flags | EFLAGS_IF, CPU_EFLAGS)
       store<u32>(cpu, 1, CPU_INHIBIT)
+      store<u64>(cpu, load<u64>(cpu, CPU_NEXT_RIP), CPU_SHADOW_RIP)
+      // The block goes on, unless the run loop has something to deliver: the window may close before the block ends.
+      if (!load<u32>(cpu, CPU_SINGLE) && irq_pending()) {
+        raise(VECTOR_RETRY | FAULT_TRAP)
+      }
     }
   } else if (rule == IF_VIRTUAL && !(flags & EFLAGS_VIP)) store<u32>(cpu, flags | EFLAGS_VIF, CPU_EFLAGS)
   else raise_error(VECTOR_GP, 0)

@@ -130,7 +130,10 @@ export function deliver_fault(): void {
     let error = load<u32>(cpu, CPU_FAULT_ERROR)
     let hasError = (fault & FAULT_HAS_ERROR) != 0
     store<u32>(cpu, 0, CPU_FAULT)
-    if (vector == VECTOR_RETRY) return
+    if (vector == VECTOR_RETRY) {
+      if (fault & FAULT_TRAP) store<u64>(cpu, load<u64>(cpu, CPU_NEXT_RIP), CPU_RIP)
+      return
+    }
     if (vector == VECTOR_OUT_OF_MEMORY) {
       store<u32>(cpu, EXITREASON_OUT_OF_MEMORY, CPU_EXITREASON)
       return

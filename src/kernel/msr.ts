@@ -101,9 +101,8 @@ const MSR_STAR: u32 = 0xc000_0081
 const MSR_LSTAR: u32 = 0xc000_0082
 const MSR_CSTAR: u32 = 0xc000_0083
 const MSR_SFMASK: u32 = 0xc000_0084
-const MSR_FS_BASE: u32 = 0xc000_0100
+const MSR_FS_BASE: u32 = 0xc000_0100 // then GS base, kernel GS base
 const MSR_GS_BASE: u32 = 0xc000_0101
-const MSR_KERNEL_GS_BASE: u32 = 0xc000_0102
 const MSR_TSC_AUX: u32 = 0xc000_0103
 
 /**
@@ -135,6 +134,8 @@ function fixed_mtrr(index: u32): u32 {
 
 /** The field that simply holds an MSR's value, 0 if it has none. */
 function plain_field(index: u32): u32 {
+  const base = base_field(index)
+  if (base) return base
   if (index - MSR_MTRR_VAR < 16) return has(FEATURE_MTRR) ? CPU_MSR_MTRR_VAR + ((index - MSR_MTRR_VAR) << 3) : 0
   if (index - MSR_MC0_CTL < <u32>(CPU_MC_BANK_COUNT * 4)) {
     return has(FEATURE_MCA) ? CPU_MSR_MC_BANKS + ((index - MSR_MC0_CTL) << 3) : 0
@@ -172,12 +173,6 @@ function plain_field(index: u32): u32 {
       return has(FEATURE_LM) ? CPU_MSR_CSTAR : 0
     case MSR_SFMASK:
       return has(FEATURE_LM) ? CPU_MSR_SFMASK : 0
-    case MSR_FS_BASE:
-      return has(FEATURE_LM) ? CPU_FS_BASE : 0
-    case MSR_GS_BASE:
-      return has(FEATURE_LM) ? CPU_GS_BASE : 0
-    case MSR_KERNEL_GS_BASE:
-      return has(FEATURE_LM) ? CPU_MSR_KERNEL_GS_BASE : 0
     case MSR_TSC_AUX:
       return has(FEATURE_RDTSCP) || has(FEATURE_RDPID) ? CPU_MSR_TSC_AUX : 0
     default:
@@ -185,12 +180,18 @@ function plain_field(index: u32): u32 {
   }
 }
 
+/** IA32_FS_BASE, IA32_GS_BASE, IA32_KERNEL_GS_BASE: written at every switch between programs, so looked at first. */
+function base_field(index: u32): u32 {
+  if (index - MSR_FS_BASE > 2 || !has(FEATURE_LM)) return 0
+  return index == MSR_FS_BASE ? CPU_FS_BASE : index == MSR_GS_BASE ? CPU_GS_BASE : CPU_MSR_KERNEL_GS_BASE
+}
+
 /** Value of an MSR; `unknown` or a fault says that there is none. */
 export function msr_read(index: u32): u64 {
   unknown = false
+  if (apic_msr_owns(index)) return apic_msr_read(index)
   const at = plain_field(index)
   if (at) return field(at)
-  if (apic_msr_owns(index)) return apic_msr_read(index)
   if (kvm_msr_owns(index)) return kvm_msr_read(index)
   switch (index) {
     case MSR_TSC:
@@ -264,9 +265,6 @@ function accepts(index: u32, value: u64): bool {
     case MSR_SYSENTER_EIP:
     case MSR_LSTAR:
     case MSR_CSTAR:
-    case MSR_FS_BASE:
-    case MSR_GS_BASE:
-    case MSR_KERNEL_GS_BASE:
       return canonical(value)
     case MSR_PAT:
       return types_valid(value, true)
@@ -288,6 +286,13 @@ function accepts(index: u32, value: u64): bool {
 /** False: #GP(0), or `unknown`. */
 export function msr_write(index: u32, value: u64): bool {
   unknown = false
+  const base = base_field(index)
+  if (base) {
+    if (!canonical(value)) return false
+    store<u64>(cpu + base, value)
+    return true
+  }
+  if (apic_msr_owns(index)) return apic_msr_write(index, value)
   const at = plain_field(index)
   if (at) {
     if (index == MSR_EFER) return write_efer(value)
@@ -296,7 +301,6 @@ export function msr_write(index: u32, value: u64): bool {
     else store<u64>(cpu + at, value)
     return true
   }
-  if (apic_msr_owns(index)) return apic_msr_write(index, value)
   if (kvm_msr_owns(index)) return kvm_msr_write(index, value)
   switch (index) {
     case MSR_TSC:

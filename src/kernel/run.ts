@@ -33,6 +33,7 @@ import {
   CPU_RIP,
   CPU_RUNSTATE,
   CPU_SCRATCH,
+  CPU_SHADOW_RIP,
   CPU_SEG,
   CPU_SEG_STRIDE,
   CPU_SINGLE,
@@ -300,6 +301,14 @@ function serve_requests(): bool {
   return true
 }
 
+/** CPU_INHIBIT as of this boundary. Blocks go on behind an STI, so that its shadow may be long over. */
+function interrupt_shadow(): u32 {
+  const shadow = load<u32>(cpu, CPU_INHIBIT)
+  if (shadow != 1 || load<u64>(cpu, CPU_RIP) == load<u64>(cpu, CPU_SHADOW_RIP)) return shadow
+  store<u32>(cpu, 0, CPU_INHIBIT)
+  return 0
+}
+
 /** NMI and maskable interrupts at an instruction boundary. */
 function interrupt_window(shadow: u32): void {
   if (atomic.load<u32>(cpu + CPU_REQ) & REQ_NMI && !load<u32>(cpu, CPU_NMI_BLOCKED) && shadow != 2) {
@@ -350,7 +359,7 @@ export function enter(): usize {
       }
     }
     const runState = load<u32>(cpu, CPU_RUNSTATE)
-    const shadow = load<u32>(cpu, CPU_INHIBIT)
+    const shadow = interrupt_shadow()
     if (runState == RUN_RUNNING || runState == RUN_HALTED) interrupt_window(shadow)
     if (load<u32>(cpu, CPU_EXITREASON) != EXITREASON_NONE) return exit(load<u32>(cpu, CPU_EXITREASON))
     if (fault_pending()) continue

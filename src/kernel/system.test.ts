@@ -1,6 +1,7 @@
 /** Segment loads and checks, control registers, MSRs, CPUID, reset states, flags. */
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import * as abi from '#abi/layout.ts'
+import { PIC_OUTPUT } from '#abi/irqchip.ts'
 import { CPU_MODEL_NAMES } from '#machine/cpu-models.ts'
 import {
   compileSystem,
@@ -96,6 +97,18 @@ describe('flags', () => {
     m.set32(abi.CPU_INHIBIT, 0)
     m.k.sys_sti()
     expect(m.get32(abi.CPU_INHIBIT)).toBe(0)
+  })
+
+  it('STI leaves the block only when an interrupt waits', () => {
+    m.setRip(0x1000, 0x1001)
+    m.k.sys_sti()
+    expect([m.takeFault(), m.get64(abi.CPU_SHADOW_RIP)]).toEqual([undefined, 0x1001n])
+    m.k.sys_cli()
+    m.view.setUint32(VM + PIC_OUTPUT, 1, true)
+    m.k.sys_sti()
+    expect(m.get32(abi.CPU_FAULT) & (0xff | abi.FAULT_TRAP)).toBe(0xfe | abi.FAULT_TRAP)
+    m.k.deliver_fault()
+    expect([m.get64(abi.CPU_RIP), m.get32(abi.CPU_INHIBIT)]).toEqual([0x1001n, 1])
   })
 
   it('CLI above IOPL is #GP, with PVI it clears VIF', () => {

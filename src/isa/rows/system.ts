@@ -22,7 +22,7 @@ export const systemRows = defineRows({
   rdrand_rv:    row('rdrand', 'NFx 0F C7 /6 mod=3', ['w:Rv'], 'r=- w=c u=- 0=oszap 1=-', { feature: 'rdrand' }),
   rdseed_rv:    row('rdseed', 'NFx 0F C7 /7 mod=3', ['w:Rv'], 'r=- w=c u=- 0=oszap 1=-', { feature: 'rdseed' }),
   rdmsr:        row('rdmsr', '0F 32', [], NO_FLAGS, { ...gp, feature: 'msr' }),
-  wrmsr:        row('wrmsr', '0F 30', [], NO_FLAGS, { ...control, feature: 'msr' }),
+  wrmsr:        row('wrmsr', '0F 30', [], NO_FLAGS, { ...gp, feature: 'msr' }),
   xgetbv:       row('xgetbv', 'NP 0F 01 D0', [], NO_FLAGS, { faults: ['GP', 'UD'], feature: 'xsave' }),
   xsetbv:       row('xsetbv', 'NP 0F 01 D1', [], NO_FLAGS, { ...leave, feature: 'xsave' }),
 
@@ -58,9 +58,9 @@ export const systemRows = defineRows({
   arpl_rm16_r16: row('arpl', '63 /r', ['rw:rm16', 'r:r16'], ZF, { ...selector, modes: legacy }),
 
   cli:          row('cli', 'FA', [], 'r=l w=i u=- 0=- 1=-', gp), // nothing becomes deliverable: the block goes on
-  sti:          row('sti', 'FB', [], 'r=l w=i u=- 0=- 1=-', control),
-  clac:         row('clac', 'NP 0F 01 CA', [], 'r=- w=- u=- 0=k 1=-', { ends, faults: ['UD'], feature: 'smap' }),
-  stac:         row('stac', 'NP 0F 01 CB', [], 'r=- w=- u=- 0=- 1=k', { ends, faults: ['UD'], feature: 'smap' }),
+  sti:          row('sti', 'FB', [], 'r=l w=i u=- 0=- 1=-', gp), // the block goes on unless something is deliverable
+  clac:         row('clac', 'NP 0F 01 CA', [], 'r=- w=- u=- 0=k 1=-', { faults: ['UD'], feature: 'smap' }),
+  stac:         row('stac', 'NP 0F 01 CB', [], 'r=- w=- u=- 0=- 1=k', { faults: ['UD'], feature: 'smap' }),
   hlt:          row('hlt', 'F4', [], NO_FLAGS, control),
   monitor:      row('monitor', 'NP 0F 01 C8', [], NO_FLAGS, { faults: ['GP', 'UD'], feature: 'monitor' }),
   mwait:        row('mwait', 'NP 0F 01 C9', [], NO_FLAGS, { ends, faults: ['GP', 'UD'], feature: 'monitor' }),
@@ -72,7 +72,7 @@ export const systemRows = defineRows({
   sysret:       row('sysret', '0F 07', [], 'r=- w=oszapcditkylnfm u=- 0=- 1=-', { ...leave, widths: [32, 64], feature: 'syscall' }),
   sysenter:     row('sysenter', '0F 34', [], 'r=- w=- u=- 0=im 1=-', { ...control, feature: 'sep' }),
   sysexit:      row('sysexit', '0F 35', [], NO_FLAGS, { ...control, widths: [32, 64], feature: 'sep' }),
-  swapgs:       row('swapgs', '0F 01 F8', [], NO_FLAGS, { ...control, modes: long }),
+  swapgs:       row('swapgs', '0F 01 F8', [], NO_FLAGS, { ...gp, modes: long }),
   rdfsbase_ry:  row('rdfsbase', 'F3 0F AE /0 mod=3', ['w:Ry'], NO_FLAGS, { modes: long, faults: ['UD'], feature: 'fsgsbase', cite: 'SDM Vol. 2, RDFSBASE/RDGSBASE' }),
   rdgsbase_ry:  row('rdgsbase', 'F3 0F AE /1 mod=3', ['w:Ry'], NO_FLAGS, { modes: long, faults: ['UD'], feature: 'fsgsbase', cite: 'SDM Vol. 2, RDFSBASE/RDGSBASE' }),
   wrfsbase_ry:  row('wrfsbase', 'F3 0F AE /2 mod=3', ['r:Ry'], NO_FLAGS, { modes: long, faults: ['UD', 'GP'], feature: 'fsgsbase', cite: 'SDM Vol. 2, WRFSBASE/WRGSBASE' }),

@@ -30,7 +30,7 @@ import {
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const ENTRY = 'src/kernel/irqchip/exports.ts'
 /** Modules that would bring the whole kernel in. */
-const STUBBED = new Set(['mmu', 'frames', 'tlb', 'debug', 'mode'].map((name) => `src/kernel/${name}.ts`))
+const STUBBED = new Set(['mmu', 'frames', 'tlb', 'shootdown', 'debug', 'mode'].map((name) => `src/kernel/${name}.ts`))
 /** u32 that counts TLB flushes. */
 export const FLUSHES = 0x4000
 /** AssemblyScript in their place: guest-physical and linear addresses are addresses of the shared memory. */
@@ -40,6 +40,7 @@ export function gpa_host(gpa: u64, write: bool): usize { return <usize>gpa }
 export function lin_load<T>(lin: u64, acc: u32): T { return load<T>(<usize>lin) }
 export function flush_everywhere(): void {}
 export function tlb_flush_all(): void { store<u32>(${FLUSHES}, load<u32>(${FLUSHES}) + 1) }
+export function protect_pending(): void {}
 export function lin_probe(lin: u64, bytes: u32, acc: u32): bool { return true }
 export function own_access(): u32 { return 0 }
 export function code64(): bool { return (load<u32>(cpu, ${CPU_MODE}) & ${MODE_CS_MASK}) == ${MODE_CS64} }
