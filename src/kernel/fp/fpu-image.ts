@@ -224,7 +224,9 @@ function xsave(gva: u64, segment: u32, wide: u32, skipInitial: bool): void {
     copyOut(gva, segment, XMM_OFFSET, vectorCount() * 16)
   }
   if (write & XSTATE_AVX) {
-    for (let i: u32 = 0; i < vectorCount(); i++) mem_store_bytes(gva + YMM_OFFSET + i * 16, <u32>xmm(i) + 16, 16, segment)
+    const count = vectorCount()
+    for (let i: u32 = 0; i < count; i++) memory.copy(image + i * 16, xmm(i) + 16, 16)
+    mem_store_bytes(gva + YMM_OFFSET, <u32>image, count * 16, segment)
   }
   store<u64>(image, bv)
   mem_store_bytes(gva + HEADER_OFFSET, <u32>image, 8, segment)
@@ -275,9 +277,9 @@ export function fpu_xrstor(gva: u64, segment: u32, wide: u32): void {
 }
 
 function restoreUpperHalves(gva: u64, segment: u32, present: bool): void {
-  for (let i: u32 = 0; i < vectorCount(); i++) {
-    const to = xmm(i) + 16
-    if (present) mem_load_bytes(gva + i * 16, <u32>to, 16, segment)
-    else memory.fill(to, 0, 16)
-  }
+  const image = cpu + CPU_SCRATCH
+  const count = vectorCount()
+  if (present) mem_load_bytes(gva, <u32>image, count * 16, segment)
+  else memory.fill(image, 0, count * 16)
+  for (let i: u32 = 0; i < count; i++) memory.copy(xmm(i) + 16, image + i * 16, 16)
 }
