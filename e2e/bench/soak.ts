@@ -1,7 +1,7 @@
 /**
  * --soak MINUTES: mixed load in the large guest (kernels, processes, self-modifying code, an interpreter, a compiler)
- * while the host's memory is watched: resident memory of the renderer, the page's own account of it, what the JIT
- * holds. A table of samples, then how much the last third is above the middle one.
+ * while the host's memory is watched: resident memory of the renderer (guest, heaps of all workers, compiled code), the
+ * page's heap, what the JIT holds. A table of samples, then how much the last third is above the middle one.
  */
 import type { Page } from 'playwright-core'
 
@@ -15,7 +15,8 @@ import { bootWebkvm } from './webkvm-peer.ts'
 import type { WebkvmPeer } from './webkvm-peer.ts'
 
 const MIB = 1 << 20
-const SAMPLES = 60
+const SAMPLE_MIN_MS = 20_000
+const SAMPLES_MAX = 60
 const BENCH = `${SCRIPTS_IN_GUEST}/bench`
 
 /** Each processor of the guest has one of these for ever; a turn is some seconds. */
@@ -28,34 +29,31 @@ interface Sample {
   readonly minute: number
   /** Resident memory of the page with its workers. */
   readonly rssMib: number
-  /** What JavaScript and Wasm of the page hold, by the browser's own count; the guest's memory is in it. */
-  readonly ownMib: number | undefined
+  readonly heapMib: number
   readonly jitMib: number
   readonly modules: number
   readonly evicted: number
   readonly instructions: number
 }
 
-/** The collector runs before this answers, so it is not only garbage that is counted. */
-function ownMemory(page: Page): Promise<number | undefined> {
-  return page.evaluate(async () => {
-    const { measureUserAgentSpecificMemory: measure } = performance as Performance & {
-      readonly measureUserAgentSpecificMemory?: () => Promise<{ readonly bytes: number }>
-    }
-    return (await measure?.call(performance))?.bytes
-  })
+/**
+ * The heap of the page's own thread. performance.measureUserAgentSpecificMemory() would count the workers', too, but
+ * waits for them, and a vCPU's worker never comes back to its event loop.
+ */
+function pageHeap(page: Page): Promise<number> {
+  return page.evaluate(
+    () =>
+      (performance as Performance & { readonly memory?: { readonly usedJSHeapSize: number } }).memory
+        ?.usedJSHeapSize ?? 0,
+  )
 }
 
-/** The page's count is left out when it takes longer: the browser waits for a quiet moment. */
-const OWN_TIMEOUT_MS = 30_000
-
 async function takeSample(peer: WebkvmPeer, startedMs: number): Promise<Sample> {
-  const own = await Promise.race([ownMemory(peer.page), sleep(OWN_TIMEOUT_MS).then(() => undefined)])
   const { jit, instructions } = await peer.stats()
   return {
     minute: (performance.now() - startedMs) / 60_000,
     rssMib: browserUsage().rssBytes / MIB,
-    ownMib: own === undefined ? undefined : own / MIB,
+    heapMib: (await pageHeap(peer.page)) / MIB,
     jitMib: (jit?.bytes ?? 0) / MIB,
     modules: jit?.modules ?? 0,
     evicted: jit?.evicted ?? 0,
@@ -64,11 +62,11 @@ async function takeSample(peer: WebkvmPeer, startedMs: number): Promise<Sample> 
 }
 
 function printSample(sample: Sample): void {
-  const { minute, rssMib, ownMib, jitMib, modules, evicted, instructions } = sample
+  const { minute, rssMib, heapMib, jitMib, modules, evicted, instructions } = sample
   const cells = [
     minute.toFixed(1),
     rssMib.toFixed(0),
-    ownMib?.toFixed(0) ?? '-',
+    heapMib.toFixed(1),
     jitMib.toFixed(2),
     modules,
     evicted,
@@ -83,8 +81,8 @@ const mean = (values: readonly number[]): number =>
 /** What is filled once (the guest's memory, code caches) is filled in the first third. */
 function printGrowth(samples: readonly Sample[]): void {
   const third = Math.floor(samples.length / 3)
-  const show = (title: string, of: (sample: Sample) => number | undefined): void => {
-    const values = samples.map((sample) => of(sample) ?? 0)
+  const show = (title: string, of: (sample: Sample) => number): void => {
+    const values = samples.map((sample) => of(sample))
     const [middle, last] = [mean(values.slice(third, 2 * third)), mean(values.slice(2 * third))]
     const peak = Math.max(...values)
     console.log(
@@ -93,7 +91,7 @@ function printGrowth(samples: readonly Sample[]): void {
   }
   console.log('')
   show('renderer, resident', ({ rssMib }) => rssMib)
-  show('page, own count', ({ ownMib }) => ownMib)
+  show("the page's heap", ({ heapMib }) => heapMib)
   show('JIT, live modules', ({ jitMib }) => jitMib)
 }
 
@@ -106,12 +104,13 @@ export async function soak(options: Options): Promise<void> {
     await prepareGuest(peer)
     const jobs = LOADS.map((load) => `( while :; do ${load}; done ) > /tmp/soak.log 2>&1 &`).join(' ')
     await peer.run(`${jobs} echo soakin"g"`, 'soaking\r\n', 60_000)
-    console.log('| minute | RSS MiB | own count MiB | JIT MiB | modules | evicted | G instructions |')
+    console.log('| minute | RSS MiB | page heap MiB | JIT MiB | modules | evicted | G instructions |')
     console.log('|---:|---:|---:|---:|---:|---:|---:|')
     const started = performance.now()
     const samples: Sample[] = []
-    for (let i = 0; i <= SAMPLES; i++) {
-      await sleep(Math.max(0, started + (i * minutes * 60_000) / SAMPLES - performance.now()))
+    const count = Math.max(5, Math.min(SAMPLES_MAX, Math.floor((minutes * 60_000) / SAMPLE_MIN_MS)))
+    for (let i = 0; i <= count; i++) {
+      await sleep(Math.max(0, started + (i * minutes * 60_000) / count - performance.now()))
       const sample = await takeSample(peer, started)
       samples.push(sample)
       printSample(sample)

@@ -34,7 +34,7 @@ for (let i = 0; i < 300_000; i++) {
 const sorted = [...words].sort(([a], [b]) => (a < b ? -1 : 1))
 const json = JSON.stringify(sorted)
 console.log(
-  fib(27),
+  fib(24),
   sum.dot(sum),
   crc >>> 0,
   sorted.length,
