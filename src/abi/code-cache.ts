@@ -28,6 +28,7 @@ export const CACHE_JUMP = 0x400
 export const CACHE_JUMP_ENTRIES = 0x4000
 export const CACHE_JUMP_SHIFT = 4 // 16 bytes: u64 key = gpa << 8 | mode, u32 record
 export const CACHE_JUMP_RECORD = 8
+export const CACHE_JUMP_TAKEN = 12 // u32 how often it was followed
 
 // page buckets: u32 page struct
 export const CACHE_PAGES = 0x4_0400
@@ -36,7 +37,7 @@ export const CACHE_PAGE_BUCKETS = 0x1000
 export const CACHE_ARENA = 0x4_4400
 export const CACHE_SIZE_MIN = 0x10_0000
 /** What a machine should give each vCPU; the arena is touched only as it fills. */
-export const CACHE_SIZE = 0x100_0000
+export const CACHE_SIZE = 0x200_0000
 
 // page struct
 export const PAGE_NEXT = 0 // u32 next in its bucket
@@ -44,6 +45,7 @@ export const PAGE_GFN = 4 // u32
 export const PAGE_CHUNKS = 8 // u64 bit i: bytes 64*i .. 64*i+63 are in a decoded block
 export const PAGE_CROSSERS = 16 // u32 block that crosses into this page; list through BLOCK_CROSS_NEXT
 export const PAGE_WRITES = 20 // u32 how often it was dropped: pages dropped often get short blocks
+export const PAGE_REGIONS = 24 // u32 list of {u32 next, u32 region}: compiled code made from bytes of this page
 export const PAGE_HEADS = 32 // 64 x u32: blocks that start in chunk i
 export const PAGE_STRUCT_SIZE = 288
 
@@ -55,3 +57,10 @@ export const BLOCK_MODE = 10 // u16 CPU_MODE it was decoded for
 export const BLOCK_COUNT = 12 // u32 records
 export const BLOCK_END = 16 // u32 page offset behind its last instruction
 export const BLOCK_SIZE = 32
+
+// region: compiled code, entered at one record. Lives in the arena as long as the records do.
+export const REGION_VALID = 0 // u32 1 while its code may be entered
+export const REGION_RECORD = 4 // u32 the record it replaces
+export const REGION_INDEX = 8 // u32 its function in the table of compiled code
+export const REGION_SAVED = 16 // 32 bytes: the record as it was
+export const REGION_SIZE = 48

@@ -33,6 +33,8 @@ export const KERNEL_IMPORTS = {
   // run loop (kernel/run.ts). enter(): handle pending fault, requests, interrupts, HLT; decode at CPU_RIP; returns the
   // record to run next, or 0 with CPU_EXITREASON set. lookup(): the same without looking at requests.
   enter: fn([], P), lookup: fn([], P),
+  jit_may_store: fn([Q, P], P),                                                  // gva, bytes: 0 = over code of this vCPU
+  jit_request: fn([Q, Q, P]),                                                    // key, linear page, record: a branch went there often
 
   // memory, slow path (kernel/mmu.ts). gva is linear; seg is the record's seg byte (low 3 bits pick #SS or #GP).
   // Loads zero-extend. *128 copies through an address in the CPU struct.

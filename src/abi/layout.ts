@@ -218,6 +218,18 @@ export const CPU_PROTECT_MAX = 15
 export const CPU_PROTECT = 0x7144 // u32 addresses of frames that this vCPU's TLB may no longer map for writing
 export const CPU_PROTECT_TAKEN = 0x7184 // those that are being served
 export const CPU_RNG = 0x7580 // 0x80 bytes: 32-byte key that the machine fills from the host's random source, then generator state
+/**
+ * Flags as compiled code leaves them: which operation they come from, and its operands. CC_NONE: they are in CPU_FL_RES
+ * and CPU_FL_AUX. Whoever reads those (interpreter, kernel) is only reached after cc_commit() of the interpreter module.
+ */
+export const CPU_CC_KIND = 0x7620 // u32 CC_* of jit.ts
+export const CPU_CC_A = 0x7628 // u64
+export const CPU_CC_B = 0x7630 // u64
+export const CPU_CC_RES = 0x7638 // u64
+export const CPU_JIT_MASK = 0x7610 // u32 a taken branch whose count & mask is 0 asks for compilation; JIT_OFF: never
+export const CPU_JIT_QUEUED = 0x7614 // u32 used entries of the queue
+export const CPU_JIT_SINCE = 0x7618 // u32 slices since the first entry was queued
+export const CPU_JIT_QUEUE = 0x7680 // JIT_QUEUE_MAX x 32 bytes, see jit.ts; up to 0x7e80
 export const CPU_HALTED_AT = 0x7600 // f64 guest ns at which the vCPU went to sleep, 0 = awake; CPU_HALT_NS grows when it wakes
 export const CPU_EXIT_WAIT_NS = 0x7608 // f64 host ns spent waiting for the hub's answers
 /**
@@ -293,6 +305,7 @@ export const REQ_STOP = 0x80
 export const REQ_CLOCK = 0x100 // look at timers
 export const REQ_DEBUG = 0x200 // TF or breakpoint pending
 export const REQ_SMI = 0x400
+export const REQ_JIT = 0x800 // regions wait for compilation
 export const REQ_UNHALT = 0x1000 // KVM_HC_KICK_CPU: CPU_PV_UNHALTED is set
 export const REQ_PROTECT = 0x2000 // frames are listed that this vCPU may no longer map for writing
 
@@ -309,6 +322,7 @@ export const EXITREASON_STOP = 3
 export const EXITREASON_YIELD = 4 // come back at once (lets V8 swap in optimised code)
 export const EXITREASON_INTERNAL = 5 // our own bug: code in CPU_FAULT_ERROR
 export const EXITREASON_OUT_OF_MEMORY = 6 // the frame pool is empty
+export const EXITREASON_JIT = 7 // the queue of regions to compile is due
 
 export const TRACE_INSN = 1
 export const TRACE_INT = 2

@@ -17,6 +17,8 @@ export type ToVcpu = {
   /** Addresses of the VM and CPU structs. */
   readonly vm: number
   readonly cpu: number
+  /** Times a branch is taken before its target is compiled: a power of two, 0 = never; absent: the engine's choice. */
+  readonly jitThreshold?: number
   /** performance.timeOrigin of the hub's thread in ms, for hosts whose threads count time from different origins. */
   readonly clockOriginMs: number
 }

@@ -15,7 +15,7 @@
  *  14 u8  scale   shift count 0..3
  *  15 u8  seg     bits 0-2 segment register of the memory operand; bit 3: its base must be added (FS, GS, or not flat);
  *                 bits 4-5 address size 0=16 1=32 2=64; bit 6: limit and type must be checked (legacy, not flat)
- *  16 i32 disp    sign-extended displacement
+ *  16 i32 disp    sign-extended displacement; of a direct branch: how often it was taken
  *  20 u32 link    address of the record of a direct branch target in the same page, 0 = not linked yet;
  *                 or VEX.vvvv register offset in the low half (no branch has both)
  *  24 i64 imm     immediate, sign- or zero-extended as the row says; for direct branches the target's offset
@@ -33,6 +33,7 @@ export const REC_INDEX = 12
 export const REC_SCALE = 14
 export const REC_SEG = 15
 export const REC_DISP = 16
+export const REC_TAKEN = 16 // u32 of a direct branch: how often it was taken
 export const REC_LINK = 20
 export const REC_VVVV = 20
 export const REC_IMM = 24

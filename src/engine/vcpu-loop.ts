@@ -6,8 +6,10 @@
  */
 import {
   CPU_FAULT_ERROR,
+  CPU_JIT_MASK,
   CPU_REQ,
   CPU_RIP,
+  EXITREASON_JIT,
   EXITREASON_OUT_OF_MEMORY,
   EXITREASON_PAUSE,
   EXITREASON_SHUTDOWN,
@@ -19,8 +21,14 @@ import {
 } from '../abi/layout.ts'
 import { MESSAGE_PROTOCOL } from '../abi/messages.types.ts'
 import type { FromVcpu, ToVcpu } from '../abi/messages.types.ts'
+import { JIT_OFF } from '../abi/jit.ts'
 import { CACHE_READY } from '../abi/code-cache.ts'
 import { CPU_CODE_CACHE } from '../abi/layout.ts'
+import { Jit, createRegionTable } from './jit/jit.ts'
+import type { JitKernel } from './jit/jit.ts'
+
+/** Times a branch is taken before its target is compiled; a power of two, 0 = never. */
+export const JIT_THRESHOLD = 0
 
 /** What the thread offers: given by workers/vcpu.ts for a browser Worker or a Node worker thread. */
 export interface VcpuPort {
@@ -30,7 +38,7 @@ export interface VcpuPort {
 }
 
 /** The exports of kernel.wasm that this loop calls itself. */
-interface KernelExports {
+interface KernelExports extends JitKernel {
   bind(vm: number, cpu: number): void
   code_cache_init(): void
 }
@@ -51,10 +59,10 @@ export interface Engine {
 
 type StartMessage = Extract<ToVcpu, { readonly type: 'start' }>
 
-export type EngineStart = Pick<StartMessage, 'memory' | 'kernel' | 'interp' | 'vm' | 'cpu'>
+export type EngineStart = Pick<StartMessage, 'memory' | 'kernel' | 'interp' | 'vm' | 'cpu' | 'jitThreshold'>
 
 export function createEngine(
-  { memory, kernel, interp, vm, cpu }: EngineStart,
+  { memory, kernel, interp, vm, cpu, jitThreshold = JIT_THRESHOLD }: EngineStart,
   now: () => number,
   kick: () => void,
 ): Engine {
@@ -68,13 +76,31 @@ export function createEngine(
     env: { memory, abort },
     host: { now, kick, wait },
   })
-  const interpInstance = new WebAssembly.Instance(interp, { env: { memory }, kernel: kernelInstance.exports })
-  const { bind, code_cache_init } = kernelInstance.exports as unknown as KernelExports
+  const regions = createRegionTable()
+  const interpInstance = new WebAssembly.Instance(interp, {
+    env: { memory, regions },
+    kernel: kernelInstance.exports,
+  })
+  const kernelExports = kernelInstance.exports as unknown as KernelExports
+  const { bind, code_cache_init } = kernelExports
   const { run } = interpInstance.exports as unknown as InterpExports
   bind(vm, cpu)
   const view = new DataView(memory.buffer)
+  const mask = jitThreshold > 0 ? jitThreshold - 1 : JIT_OFF
+  view.setUint32(cpu + CPU_JIT_MASK, mask, true)
   if (view.getUint32(view.getUint32(cpu + CPU_CODE_CACHE, true) + CACHE_READY, true) === 0) code_cache_init()
-  return { run: () => run(cpu) }
+  const functions = { ...kernelInstance.exports, ...interpInstance.exports }
+  let jit: Jit | undefined
+  return {
+    run() {
+      for (;;) {
+        const reason = run(cpu)
+        if (reason !== EXITREASON_JIT) return reason
+        jit ??= new Jit({ memory, cpu, kernel: kernelExports, functions, regions, now })
+        jit.compileQueue()
+      }
+    },
+  }
 }
 
 /** Serves one 'start': returns when the vCPU was stopped. Failures of the engine become a 'crashed' message. */

@@ -32,6 +32,8 @@ export const HANDLER_CROSS = 3
 export const HANDLER_UD = 4
 /** #GP(0): longer than 15 bytes. */
 export const HANDLER_GP = 5
+/** Compiled code stands for this record and what follows: function REC_IMM of the table of regions (abi/code-cache.ts, REGION_*). */
+export const HANDLER_REGION = 6
 export const HANDLER_FIRST = 16
 
 export type Form = 'R' | 'M' | 'X' | 'L'

@@ -26,6 +26,7 @@ import {
   CACHE_JUMP_ENTRIES,
   CACHE_JUMP_RECORD,
   CACHE_JUMP_SHIFT,
+  CACHE_JUMP_TAKEN,
   CACHE_NEXT,
   CACHE_PAGES,
   CACHE_PAGE_BUCKETS,
@@ -38,6 +39,7 @@ import {
   PAGE_GFN,
   PAGE_HEADS,
   PAGE_NEXT,
+  PAGE_REGIONS,
   PAGE_STRUCT_SIZE,
   PAGE_WRITES,
 } from '../abi/code-cache.ts'
@@ -51,6 +53,7 @@ import {
 } from '../abi/layout.ts'
 import { RECF_END, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE } from '../abi/record.ts'
 import { decode_one } from './decoder.ts'
+import { jit_detach } from './jit.ts'
 import { frame_slot } from './frames.ts'
 import { is_watched, watch_page } from './shootdown.ts'
 import { cpu, cpu_at, cpu_request, lock, unlock, vm } from './state.ts'
@@ -95,6 +98,15 @@ function clear(cache: usize): void {
   memory.fill(cache + CACHE_PAGES, 0, CACHE_PAGE_BUCKETS << 2)
   store<u32>(cache, <u32>cache + CACHE_ARENA, CACHE_NEXT)
   store<u32>(cache, 0, CACHE_PENDING_COUNT)
+}
+
+/**
+ * The record at a guest-physical address if it is decoded, for the compiler: as code_find(), but leaves no trace. A guard
+ * stands for the instruction behind it.
+ */
+export function code_peek(gpa: u64, mode: u32): usize {
+  const page = page_find(cache_of(cpu), <u32>(gpa >> 12))
+  return page == 0 ? 0 : search(page, <u32>gpa & 0xfff, mode)
 }
 
 /** Drops everything. No record may be in execution. FRAME_CODE stays where it is: the next write clears it. */
@@ -151,8 +163,34 @@ function kill_block(block: usize): void {
   }
 }
 
-/** Drops the blocks of a page of this vCPU's cache, and those that cross into it. */
+/** Page struct of a gfn of this vCPU's cache, 0 if nothing of it was decoded. */
+export function page_of(gfn: u32): usize {
+  return page_find(cache_of(cpu), gfn)
+}
+
+/** True if this vCPU decoded bytes first..last of a page, or bytes close by. */
+export function holds_code(gfn: u32, first: u32, last: u32): bool {
+  const page = page_of(gfn)
+  return page != 0 && (load<u64>(page, PAGE_CHUNKS) & chunk_mask(first, last)) != 0
+}
+
+/** Bytes of the arena for what lives as long as the records; 0 if it is nearly full. */
+export function arena_take(bytes: u32): usize {
+  const cache = cache_of(cpu)
+  const next = load<u32>(cache, CACHE_NEXT)
+  if (next + bytes + 2 * ARENA_MARGIN > <u32>cache + load<u32>(cache, CACHE_BYTES)) return 0
+  store<u32>(cache, next + bytes, CACHE_NEXT)
+  return next
+}
+
+/** Drops the blocks of a page of this vCPU's cache, those that cross into it, and the compiled code made from them. */
 function page_drop(page: usize): void {
+  let link: usize = load<u32>(page, PAGE_REGIONS)
+  while (link != 0) {
+    jit_detach(load<u32>(link, 4))
+    link = load<u32>(link)
+  }
+  store<u32>(page, 0, PAGE_REGIONS)
   for (let chunk: usize = 0; chunk < 64; chunk++) {
     const head = page + PAGE_HEADS + (chunk << 2)
     let block: usize = load<u32>(head)
@@ -263,7 +301,13 @@ export function code_find(gpa: u64, mode: u32): usize {
   }
   const page = page_find(cache, <u32>(gpa >> 12))
   if (page == 0) return 0
-  const off = <u32>gpa & 0xfff
+  const rec = search(page, <u32>gpa & 0xfff, mode)
+  if (rec != 0) remember(key, rec)
+  return rec
+}
+
+/** The record at an offset of a page, 0 if there is none. */
+function search(page: usize, off: u32, mode: u32): usize {
   const first = off > BLOCK_REACH ? off - BLOCK_REACH : 0
   // Nearest chunk first: in it are the blocks that start here.
   for (let chunk = <i32>(off >> CHUNK_SHIFT); chunk >= <i32>(first >> CHUNK_SHIFT); chunk--) {
@@ -271,10 +315,7 @@ export function code_find(gpa: u64, mode: u32): usize {
     while (block != 0) {
       if (load<u16>(block, BLOCK_MODE) == mode && load<u16>(block, BLOCK_OFF) <= off && load<u32>(block, BLOCK_END) > off) {
         const rec = record_at(block, off)
-        if (rec != 0) {
-          remember(key, rec)
-          return rec
-        }
+        if (rec != 0) return rec
       }
       block = load<u32>(block, BLOCK_NEXT)
     }
@@ -299,6 +340,7 @@ function record_at(block: usize, off: u32): usize {
 
 function remember(key: u64, rec: usize): void {
   const slot = jump_slot(cache_of(cpu), key)
+  if (load<u64>(slot) != key) store<u32>(slot, 0, CACHE_JUMP_TAKEN)
   store<u64>(slot, key)
   store<u32>(slot, <u32>rec, CACHE_JUMP_RECORD)
 }

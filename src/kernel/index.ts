@@ -6,7 +6,7 @@
 export { avx_gather, avx_mask_load, avx_mask_store } from './avx'
 export { cmpxchg16b, crc32c, div64, idiv64, mul64_high_s, mul64_high_u, pdep64, pext64 } from './arith'
 export { clock_init, clock_ns, clock_pause, clock_reset, clock_resume, tsc_read, tsc_write } from './clock'
-export { code_cache_init, code_store, code_write } from './code-cache'
+export { code_cache_init, code_flush, code_peek, code_store, code_write } from './code-cache'
 export {
   sys_clts,
   sys_invlpg,
@@ -192,6 +192,7 @@ export {
 export { update_mode } from './mode'
 export { sys_rdmsr, sys_wrmsr } from './msr'
 export { cpu_init, cpu_reset, cpu_sipi } from './reset'
+export { jit_attach, jit_detach, jit_may_store, jit_region, jit_region_page, jit_request } from './jit'
 export { mem_rmw_begin, mem_rmw_end } from './rmw'
 export { enter, lookup } from './run'
 export {

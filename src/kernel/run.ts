@@ -10,6 +10,7 @@
  * cuts) are decoded each time into a private record; a budget of 0 brings the loop back here after it.
  */
 import { CACHE_STEP } from '../abi/code-cache.ts'
+import { JIT_SLICES_DUE } from '../abi/jit.ts'
 import { EXIT_KIND_HALT, LOG_INSN } from '../abi/exits.ts'
 import {
   CPU_BUDGET,
@@ -26,6 +27,8 @@ import {
   CPU_INHIBIT,
   CPU_INSNS,
   CPU_IN_GUEST,
+  CPU_JIT_QUEUED,
+  CPU_JIT_SINCE,
   CPU_MODE,
   CPU_NMI_BLOCKED,
   CPU_PCBASE,
@@ -41,6 +44,7 @@ import {
   CPU_TRACE,
   CPU_TRACE_RING,
   CPU_TRACE_RING_COUNT,
+  EXITREASON_JIT,
   EXITREASON_NONE,
   EXITREASON_PAUSE,
   EXITREASON_SHUTDOWN,
@@ -53,6 +57,7 @@ import {
   REQ_CODE,
   REQ_DEBUG,
   REQ_INIT,
+  REQ_JIT,
   REQ_NMI,
   REQ_PAUSE,
   REQ_PROTECT,
@@ -290,6 +295,10 @@ function serve_requests(): bool {
   if (taken & REQ_DEBUG) update_single()
   if (taken & REQ_UNHALT) halt_kicked()
   if (taken & REQ_CLOCK) timers_run(clock_ns())
+  if (taken & REQ_JIT && load<u32>(cpu, CPU_JIT_QUEUED) != 0 && !(taken & (REQ_STOP | REQ_PAUSE))) {
+    exit(EXITREASON_JIT)
+    return false
+  }
   if (taken & REQ_STOP) {
     exit(EXITREASON_STOP)
     return false
@@ -353,6 +362,11 @@ export function enter(): usize {
     if (slice <= 0) {
       slice = SLICE
       look_at_clock()
+      if (load<u32>(cpu, CPU_JIT_QUEUED) != 0) {
+        const since = load<u32>(cpu, CPU_JIT_SINCE) + 1
+        store<u32>(cpu, since, CPU_JIT_SINCE)
+        if (since >= <u32>JIT_SLICES_DUE) return exit(EXITREASON_JIT)
+      }
       if (++slices >= YIELD_SLICES) {
         slices = 0
         return exit(EXITREASON_YIELD)

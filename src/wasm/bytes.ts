@@ -48,6 +48,7 @@ export class ByteWriter {
 
   /** Signed LEB128 of an i64; the value is taken modulo 2^64. */
   s64(value: bigint): void {
+    if (value >= -0x8000_0000n && value < 0x8000_0000n) return this.s32(Number(value))
     let rest = BigInt.asIntN(64, value)
     for (;;) {
       const low = Number(rest & 0x7fn)

@@ -148,6 +148,18 @@ export class CodeBuilder {
     return this
   }
 
+  /** A call that takes the place of this function's frame (tail calls, WebAssembly 3.0). */
+  returnCall(functionIndex: number): this {
+    return this.#indexed(0x12, functionIndex)
+  }
+
+  /** As callIndirect(), in place of this function's frame. */
+  returnCallIndirect(typeIndex: number, tableIndex = 0): this {
+    this.#indexed(0x13, typeIndex)
+    this.#code.u32(tableIndex)
+    return this
+  }
+
   return(): this {
     this.#code.u8(0x0f)
     return this

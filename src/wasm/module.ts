@@ -98,6 +98,17 @@ export class ModuleBuilder {
     return { index: this.#importedFunctions + this.#functions.length - 1, code }
   }
 
+  /** As function(), with a body that was written before the imports were known. */
+  addFunction(
+    params: readonly ValueType[],
+    results: readonly ValueType[],
+    code: CodeBuilder,
+    name?: string,
+  ): number {
+    this.#functions.push({ type: this.type(params, results), name, code })
+    return this.#importedFunctions + this.#functions.length - 1
+  }
+
   table(size: number): number {
     this.#tables.push({ size })
     return this.#importedTables + this.#tables.length - 1

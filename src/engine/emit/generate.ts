@@ -4,7 +4,7 @@
  */
 import type { CodeBuilder, ValueType } from '../../wasm/code.ts'
 import { Label } from '../../wasm/code.ts'
-import { operandsOf, resolve, wasmType } from './ir.ts'
+import { operandsOf, resolve, wasmType, writtenBy } from './ir.ts'
 import type { Node, Statement, Variable } from './ir.ts'
 
 type Of<Kind extends Statement['kind']> = Extract<Statement, { readonly kind: Kind }>
@@ -15,7 +15,16 @@ export interface BackEnd {
   load(g: Generator, statement: Of<'load'>): void
   store(g: Generator, statement: Of<'store'>): void
   rmwBegin(g: Generator, statement: Of<'rmwBegin'>): void
-  rmwEnd(g: Generator): void
+  rmwEnd(g: Generator, statement: Of<'rmwEnd'>): void
+  /** Statements of engines that keep registers in locals. */
+  other?(
+    g: Generator,
+    statement: Of<'spill' | 'reload' | 'goto' | 'transfer' | 'leave' | 'valid' | 'crossing'>,
+  ): void
+  /** Calls a function without effects; its arguments are on the stack. */
+  pureCall?(g: Generator, name: string): void
+  /** The local of a register, before it is written there if `written`. */
+  register?(reg: number, written: boolean): number
 }
 
 /** Locals of one function, handed out by type; handlers that share a function reuse them. */
@@ -50,6 +59,9 @@ export class Generator {
   readonly code: CodeBuilder
   readonly locals: LocalPool
   readonly #backEnd: BackEnd
+  #rare = false
+  /** Reads of a register that may still be used; they get a local of their own when the register is written. */
+  readonly #reads = new Map<number, Node[]>()
 
   constructor(code: CodeBuilder, locals: LocalPool, backEnd: BackEnd) {
     this.code = code
@@ -70,8 +82,23 @@ export class Generator {
     if (target.uses === 1) for (const arg of target.args) this.#use(arg)
   }
 
+  /** What is only evaluated on the way out is computed there, from values that must be at hand. */
+  #useRarely(value: Node): void {
+    const target = resolve(value)
+    if (target.kind === 'reg' || target.pinned) this.#use(target)
+    else for (const arg of target.args) this.#useRarely(arg)
+  }
+
+  /** #useRarely() taken back: the statement that could have left is written. */
+  #releaseRarely(value: Node): void {
+    const target = resolve(value)
+    if (target.kind === 'reg') target.uses--
+    else if (!target.pinned) for (const arg of target.args) this.#releaseRarely(arg)
+  }
+
   #count(statements: readonly Statement[]): void {
     for (const statement of statements) {
+      if ('at' in statement) statement.at?.flags?.values.forEach((value) => this.#useRarely(value))
       for (const operand of operandsOf(statement)) this.#use(operand)
       if (statement.kind === 'if') {
         this.#count(statement.then)
@@ -84,7 +111,10 @@ export class Generator {
   // --- pass 2: code ---
 
   #list(statements: readonly Statement[]): void {
-    for (const statement of statements) this.#statement(statement)
+    for (const statement of statements) {
+      this.#statement(statement)
+      if ('at' in statement) statement.at?.flags?.values.forEach((value) => this.#releaseRarely(value))
+    }
   }
 
   #statement(statement: Statement): void {
@@ -104,6 +134,7 @@ export class Generator {
       case 'if':
         if (statement.then.length === 0 && statement.otherwise.length === 0) return
         this.value(statement.condition)
+        this.#keepReads(writtenBy(statement.then) | writtenBy(statement.otherwise))
         code.if()
         this.#list(statement.then)
         if (statement.otherwise.length > 0) {
@@ -114,6 +145,7 @@ export class Generator {
         return
       case 'unless': {
         const [rare, end] = [new Label('rare'), new Label('end')]
+        this.#keepReads(writtenBy(statement.rare))
         code.block(end).block(rare)
         for (const condition of statement.all) {
           this.value(condition)
@@ -130,6 +162,7 @@ export class Generator {
       }
       case 'loop': {
         const label = new Label('again')
+        this.#keepReads(writtenBy(statement.body))
         code.loop(label)
         this.#list(statement.body)
         this.value(statement.again)
@@ -147,7 +180,46 @@ export class Generator {
       case 'rmwBegin':
         return this.#backEnd.rmwBegin(this, statement)
       case 'rmwEnd':
-        return this.#backEnd.rmwEnd(this)
+        return this.#backEnd.rmwEnd(this, statement)
+      case 'setReg':
+        this.value(statement.node)
+        this.#keepReads(1n << BigInt(statement.reg))
+        code.set(this.#registerLocal(statement.reg, true))
+        return
+      case 'reload':
+        this.#keepReads(statement.regs)
+        return this.#backEnd.other?.(this, statement)
+      case 'spill':
+      case 'goto':
+      case 'transfer':
+      case 'leave':
+      case 'valid':
+      case 'crossing':
+        return this.#backEnd.other?.(this, statement)
+    }
+  }
+
+  #registerLocal(reg: number, written: boolean): number {
+    const local = this.#backEnd.register?.(reg, written)
+    if (local === undefined) throw new Error(`this engine keeps no register ${reg} in a local`)
+    return local
+  }
+
+  /** Before these registers change: what was read of them and is still wanted moves to locals of its own. */
+  #keepReads(registers: bigint): void {
+    if (this.#reads.size === 0 || registers === 0n) return
+    for (const [reg, reads] of this.#reads) {
+      if (((registers >> BigInt(reg)) & 1n) === 0n) continue
+      let kept = -1
+      for (const read of reads) {
+        if (read.uses <= 0 || read.slot >= 0) continue
+        if (kept < 0) {
+          kept = this.locals.take(wasmType(read.ty))
+          this.code.get(this.#registerLocal(reg, false)).set(kept)
+        }
+        read.slot = kept
+      }
+      this.#reads.delete(reg)
     }
   }
 
@@ -157,6 +229,12 @@ export class Generator {
   }
 
   #bind(value: Node): void {
+    if (value.kind === 'reg') {
+      const reads = this.#reads.get(Number(value.value))
+      if (reads) reads.push(value)
+      else this.#reads.set(Number(value.value), [value])
+      return
+    }
     if (value.uses === 0 || (!value.pinned && value.uses === 1)) return
     this.#evaluate(value)
     value.slot = this.locals.take(wasmType(value.ty))
@@ -170,13 +248,25 @@ export class Generator {
       return
     }
     for (const arg of value.args) this.value(arg)
-    this.code.op(value.op, ...value.immediates)
+    if (value.op.startsWith('call:')) this.#backEnd.pureCall?.(this, value.op.slice(5))
+    else this.code.op(value.op, ...value.immediates)
+  }
+
+  /** Pushes a value on the way out of the code: it may be computed here several times. */
+  rareValue(value: Node): void {
+    this.#rare = true
+    this.value(value)
+    this.#rare = false
   }
 
   /** Pushes a value. */
   value(value: Node): void {
     const target = resolve(value)
     if (target.slot >= 0) this.code.get(target.slot)
+    else if (target.kind === 'reg') {
+      if (!this.#rare) target.uses--
+      this.code.get(this.#registerLocal(Number(target.value), false))
+    } else if (target.kind === 'once' && target.variable) this.code.get(this.slotOf(target.variable))
     else if (target.kind === 'local') this.code.get(Number(target.value))
     else if (target.kind === 'const') this.code.op(`${wasmType(target.ty)}.const`, target.value)
     else if (target.pinned)
@@ -189,6 +279,11 @@ export class Generator {
     const target = resolve(value)
     if (target.slot >= 0) return target.slot
     if (target.kind === 'local') return Number(target.value)
+    if (target.kind === 'once' && target.variable) return this.slotOf(target.variable)
+    if (target.kind === 'reg') {
+      target.uses--
+      return this.#registerLocal(Number(target.value), false)
+    }
     this.value(target)
     const slot = this.locals.take(wasmType(target.ty))
     this.code.set(slot)

@@ -12,7 +12,27 @@ export function wasmType(ty: Ty): ValueType {
   return ty === 'i8' || ty === 'i16' ? 'i32' : ty
 }
 
-export type NodeKind = 'const' | 'op' | 'local' | 'var'
+const OPERATORS: Readonly<Record<ValueType, Map<string, string>>> = {
+  i32: new Map(),
+  i64: new Map(),
+  f32: new Map(),
+  f64: new Map(),
+  v128: new Map(),
+}
+
+/** "i64.add" of i64 and add: the same string each time, which makes looking it up cheap. */
+export function operatorOf(type: ValueType, name: string): string {
+  const known = OPERATORS[type].get(name)
+  if (known !== undefined) return known
+  const made = `${type}.${name}`
+  OPERATORS[type].set(name, made)
+  return made
+}
+
+export type NodeKind = 'const' | 'op' | 'local' | 'var' | 'once' | 'reg'
+
+const NO_NODES: readonly Node[] = []
+const NO_IMMEDIATES: readonly number[] = []
 
 export class Node implements Val {
   readonly kind: NodeKind
@@ -21,7 +41,7 @@ export class Node implements Val {
   readonly op: string
   readonly args: readonly Node[]
   readonly immediates: readonly number[]
-  /** Value of a const: number for i8..i32 and floats, bigint for i64; index of a local. */
+  /** Value of a const: number for i8..i32 and floats, bigint for i64; index of a local; number of a reg. */
   readonly value: number | bigint
   readonly variable: Variable | undefined
   readonly pinned: boolean
@@ -44,8 +64,8 @@ export class Node implements Val {
     this.kind = kind
     this.ty = ty
     this.op = rest.op ?? ''
-    this.args = rest.args ?? []
-    this.immediates = rest.immediates ?? []
+    this.args = rest.args ?? NO_NODES
+    this.immediates = rest.immediates ?? NO_IMMEDIATES
     this.value = rest.value ?? 0
     this.variable = rest.variable
     this.pinned = rest.pinned ?? false
@@ -77,6 +97,19 @@ export interface Variable {
   slot: number
 }
 
+/**
+ * Where an engine that keeps registers in locals leaves its code: enough to say what the state was. Its flags are looked at
+ * only on the way out, so their nodes are computed there.
+ */
+export interface ExitPoint {
+  /** RIP of the instruction relative to the region's first page. */
+  readonly rip: number
+  /** Instructions of the block that were finished before it. */
+  readonly retired: number
+  /** CC_* and its three values, i64; undefined: the locals of the flags are right as they are. */
+  readonly flags: { readonly kind: number; readonly values: readonly Node[] } | undefined
+}
+
 /** Where an instruction goes instead of the next record. */
 export type Exit =
   | 'fault' // CPU_FAULT is set, the instruction did nothing
@@ -92,27 +125,63 @@ export type Statement =
   /** Runs `rare` unless all of `all` and one of `any` are nonzero, evaluated in order and no further than needed. */
   | { readonly kind: 'unless'; readonly all: readonly Node[]; readonly any: readonly Node[]; readonly rare: readonly Statement[] }
   | { readonly kind: 'loop'; readonly body: readonly Statement[]; readonly again: Node }
-  | { readonly kind: 'exit'; readonly exit: Exit; readonly args: readonly Node[] }
+  | { readonly kind: 'exit'; readonly exit: Exit; readonly args: readonly Node[]; readonly at?: ExitPoint }
   /** Calls a function by name; what it needs around it is the back end's business. */
   | { readonly kind: 'call'; readonly name: string; readonly args: readonly Node[]; readonly result: Variable | undefined }
   /** Guest memory through the TLB: `bytes` 1, 2, 4, 8 or 16. */
-  | { readonly kind: 'load'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node }
-  | { readonly kind: 'store'; readonly value: Node; readonly bytes: number; readonly gva: Node; readonly seg: Node }
+  | { readonly kind: 'load'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly at?: ExitPoint }
+  | { readonly kind: 'store'; readonly value: Node; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly at?: ExitPoint }
   /** Address to operate on for a read-modify-write, aligned if `locked`; end publishes it. */
-  | { readonly kind: 'rmwBegin'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly locked: boolean }
-  | { readonly kind: 'rmwEnd' } // prettier-ignore
+  | { readonly kind: 'rmwBegin'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly locked: boolean; readonly at?: ExitPoint }
+  | { readonly kind: 'rmwEnd'; readonly at?: ExitPoint }
+  /** Writes a register that lives in a local. */
+  | { readonly kind: 'setReg'; readonly reg: number; readonly node: Node }
+  /** Registers to the CPU struct where it is behind, and back from it: a bit per number. */
+  | { readonly kind: 'spill' | 'reload'; readonly regs: bigint }
+  /** The end of a block: to a place in the code, relative to the region's first page. */
+  | { readonly kind: 'goto'; readonly rip: number }
+  /** Near transfer to a RIP; `returns` is where a call comes back to, relative to the region's first page. */
+  | { readonly kind: 'transfer'; readonly target: Node | undefined; readonly rip: number; readonly how: 'call' | 'jump' | 'return'; readonly returns: number | undefined; readonly cc: number | undefined }
+  /** Leaves in front of `rip` if this code was written over meanwhile. */
+  | { readonly kind: 'valid'; readonly rip: number; readonly at: ExitPoint }
+  /** The instruction at `rip` goes on in this page, relative to the region's first. */
+  | { readonly kind: 'crossing'; readonly rip: number; readonly page: number; readonly index: number }
+  /** Leaves for the run loop in front of the instruction at `rip`. */
+  | { readonly kind: 'leave'; readonly rip: number } // prettier-ignore
+
+/** Registers that a list of statements writes, nested ones included. */
+export function writtenBy(statements: readonly Statement[]): bigint {
+  let written = 0n
+  for (const statement of statements) {
+    if (statement.kind === 'setReg') written |= 1n << BigInt(statement.reg)
+    else if (statement.kind === 'reload') written |= statement.regs
+    else if (statement.kind === 'if') written |= writtenBy(statement.then) | writtenBy(statement.otherwise)
+    else if (statement.kind === 'unless') written |= writtenBy(statement.rare)
+    else if (statement.kind === 'loop') written |= writtenBy(statement.body)
+  }
+  return written
+}
 
 /** Nodes that a statement uses directly, for counting. */
 export function operandsOf(statement: Statement): readonly Node[] {
   switch (statement.kind) {
     case 'let':
     case 'rmwEnd':
+    case 'spill':
+    case 'reload':
+    case 'goto':
+    case 'leave':
+    case 'valid':
+    case 'crossing':
       return []
+    case 'transfer':
+      return statement.target ? [statement.target] : []
     case 'do':
     case 'exit':
     case 'call':
       return statement.args
     case 'set':
+    case 'setReg':
       return [statement.node]
     case 'if':
       return [statement.condition]

@@ -11,16 +11,41 @@ import { encodeFlags, readCond, readFlag, setFlagBits } from '../../isa/flags.ts
 import type { LazyFlags } from '../../isa/flags.ts'
 import type { ArithFlag, Cell, Cond, Emit, FlagsOf, IntTy, Reg64, Ty, Val, Vector } from '../../isa/emit.ts'
 import type { Width } from '../../isa/row.ts'
-import { Alias, Node, node, resolve, wasmType } from './ir.ts'
+import { Alias, Node, node, operatorOf, resolve, wasmType } from './ir.ts'
 import type { Statement, Variable } from './ir.ts'
 
 const BITS: Readonly<Record<IntTy, number>> = { i8: 8, i16: 16, i32: 32, i64: 64 }
 const MASK: Readonly<Record<string, number>> = { i8: 0xff, i16: 0xffff }
 
+/** Operations that a zero on the right leaves alone. */
+const NEUTRAL_ZERO = new Set(['add', 'sub', 'or', 'xor', 'shl', 'shr_u', 'shr_s'])
+
 const isInt = (ty: Ty): ty is IntTy => ty === 'i8' || ty === 'i16' || ty === 'i32' || ty === 'i64'
 
 /** Operators whose result is 0 or 1, whatever the operands. */
-const BOOLEAN = /\.(eqz|eq|ne|lt_[su]|le_[su]|gt_[su]|ge_[su]|any_true|all_true)$/
+const BOOLEAN = new Set(
+  ['i8x16', 'i16x8', 'i32x4', 'i64x2', 'v128', 'i32', 'i64', 'f32', 'f64'].flatMap((type) =>
+    [
+      'eqz',
+      'eq',
+      'ne',
+      'lt_s',
+      'lt_u',
+      'le_s',
+      'le_u',
+      'gt_s',
+      'gt_u',
+      'ge_s',
+      'ge_u',
+      'lt',
+      'le',
+      'gt',
+      'ge',
+    ]
+      .map((name) => `${type}.${name}`)
+      .concat(`${type}.any_true`, `${type}.all_true`),
+  ),
+)
 
 export abstract class PureEmit implements Emit {
   readonly width: Width
@@ -75,12 +100,22 @@ export abstract class PureEmit implements Emit {
     })
   }
 
+  /** Records a statement that may leave the instruction. */
+  protected emit(statement: Statement): void {
+    this.current.push(statement)
+  }
+
   protected variable(ty: Ty): Variable {
     return { ty, slot: -1 }
   }
 
   protected valueIn(variable: Variable): Node {
     return this.mark(new Node('var', variable.ty, { variable, pinned: true }))
+  }
+
+  /** The value of a variable that is set once, before this. */
+  protected resultIn(variable: Variable): Node {
+    return this.valueIn(variable)
   }
 
   /** Records into another list: a branch or a loop body. */
@@ -122,7 +157,7 @@ export abstract class PureEmit implements Emit {
       const inner = Number(args[1].value)
       if ((inner & ~mask) === 0 && inner >= 0) return this.#retype(value, ty)
     }
-    if (BOOLEAN.test(op)) return this.#retype(value, ty)
+    if (BOOLEAN.has(op)) return this.#retype(value, ty)
     if (op === 'i32.load8_u' || (op === 'i32.load16_u' && ty === 'i16')) return this.#retype(value, ty)
     return this.pure('i32.and', ty, [this.#strip(value, mask), this.const('i32', mask)])
   }
@@ -162,7 +197,7 @@ export abstract class PureEmit implements Emit {
     if (b.ty !== ty) throw new Error(`${name} of ${ty} and ${b.ty}`)
     const folded = this.#fold(name, ty, node(a), node(b))
     if (folded) return folded
-    const made = this.pure(`${wasmType(ty)}.${name}`, clean ? ty : wasmType(ty), [node(a), node(b)])
+    const made = this.pure(operatorOf(wasmType(ty), name), clean ? ty : wasmType(ty), [node(a), node(b)])
     return clean ? made : this.#mask(made, ty)
   }
 
@@ -170,7 +205,7 @@ export abstract class PureEmit implements Emit {
   #fold(name: string, ty: IntTy, a: Node, b: Node): Node | undefined {
     if (b.kind === 'const') {
       const value = BigInt(b.value)
-      if (value === 0n && /^(add|sub|or|xor|shl|shr_u|shr_s)$/.test(name)) return a
+      if (value === 0n && NEUTRAL_ZERO.has(name)) return a
       if (value === 0n && name === 'and') return this.const(ty, 0)
       if (name === 'and' && BigInt.asUintN(BITS[ty], value) === (1n << BigInt(BITS[ty])) - 1n) return a
       if (a.kind === 'const') {
@@ -219,7 +254,13 @@ export abstract class PureEmit implements Emit {
   #shift(name: string, a: Node, count: Val): Node {
     const by = this.#count(a, count)
     if (by.kind === 'const' && BigInt(by.value) === 0n) return a
-    return this.pure(`${wasmType(a.ty)}.${name}`, wasmType(a.ty), [a, by])
+    if (by.kind === 'const' && a.kind === 'const') {
+      const [value, bits] = [BigInt(a.value), BITS[wasmType(a.ty) as IntTy]]
+      const amount = BigInt(by.value)
+      if (name === 'shl') return this.const(wasmType(a.ty), value << amount)
+      if (name === 'shr_u') return this.const(wasmType(a.ty), BigInt.asUintN(bits, value) >> amount)
+    }
+    return this.pure(operatorOf(wasmType(a.ty), name), wasmType(a.ty), [a, by])
   }
 
   shl(a: Val, count: Val): Node {
@@ -253,7 +294,7 @@ export abstract class PureEmit implements Emit {
 
   clz(a: Val): Node {
     const ty = this.#int(a, 'clz')
-    const whole = this.pure(`${wasmType(ty)}.clz`, ty, [node(a)])
+    const whole = this.pure(operatorOf(wasmType(ty), 'clz'), ty, [node(a)])
     const unused = 32 - BITS[ty]
     return unused > 0
       ? this.#retype(this.pure('i32.sub', 'i32', [whole, this.const('i32', unused)]), ty)
@@ -265,11 +306,11 @@ export abstract class PureEmit implements Emit {
       MASK[ty] === undefined
         ? node(a)
         : this.pure('i32.or', 'i32', [node(a), this.const('i32', 1 << BITS[ty])])
-    return this.pure(`${wasmType(ty)}.ctz`, ty, [guarded])
+    return this.pure(operatorOf(wasmType(ty), 'ctz'), ty, [guarded])
   }
   popcnt(a: Val): Node {
     const ty = this.#int(a, 'popcnt')
-    return this.pure(`${wasmType(ty)}.popcnt`, ty, [node(a)])
+    return this.pure(operatorOf(wasmType(ty), 'popcnt'), ty, [node(a)])
   }
 
   /** i8 and i16 sign-extended to i32; i32 and i64 as they are. */
@@ -283,7 +324,7 @@ export abstract class PureEmit implements Emit {
     const ty = this.#int(a, name)
     const args = signed ? [this.#signed(a), this.#signed(b)] : [node(a), node(b)]
     // Pinned: a division by zero traps, so it must not move before the check that its author wrote.
-    return this.#mask(this.pinned(`${wasmType(ty)}.${name}`, wasmType(ty), args), ty)
+    return this.#mask(this.pinned(operatorOf(wasmType(ty), name), wasmType(ty), args), ty)
   }
   divU(a: Val, b: Val): Node {
     return this.#divide('div_u', a, b, false)
@@ -304,9 +345,20 @@ export abstract class PureEmit implements Emit {
     const ty = this.#int(a, name)
     if (b.ty !== ty) throw new Error(`${name} of ${ty} and ${b.ty}`)
     const signed = name.endsWith('_s')
+    const folded = this.#compareConstants(name, ty, node(a), node(b))
+    if (folded) return folded
     const args = signed ? [this.#signed(a), this.#signed(b)] : [node(a), node(b)]
-    return this.pure(`${wasmType(ty)}.${name}`, 'i32', args)
+    return this.pure(operatorOf(wasmType(ty), name), 'i32', args)
   }
+  #compareConstants(name: string, ty: IntTy, a: Node, b: Node): Node | undefined {
+    if (a.kind !== 'const' || b.kind !== 'const') return undefined
+    const read = name.endsWith('_s') ? BigInt.asIntN : BigInt.asUintN
+    const [x, y] = [read(BITS[ty], BigInt(a.value)), read(BITS[ty], BigInt(b.value))]
+    if (name === 'eq') return this.const('i32', x === y ? 1 : 0)
+    if (name === 'ne') return this.const('i32', x === y ? 0 : 1)
+    return this.const('i32', (name.startsWith('lt') ? x < y : x <= y) ? 1 : 0)
+  }
+
   eq(a: Val, b: Val): Node {
     return this.#compare('eq', a, b)
   }
@@ -326,7 +378,9 @@ export abstract class PureEmit implements Emit {
     return this.#compare('le_s', a, b)
   }
   isZero(a: Val): Node {
-    return this.pure(`${wasmType(this.#int(a, 'isZero'))}.eqz`, 'i32', [node(a)])
+    const value = node(a)
+    if (value.kind === 'const') return this.const('i32', BigInt(value.value) === 0n ? 1 : 0)
+    return this.pure(operatorOf(wasmType(this.#int(a, 'isZero')), 'eqz'), 'i32', [node(a)])
   }
   msb(a: Val): Node {
     const ty = this.#int(a, 'msb')
@@ -335,6 +389,8 @@ export abstract class PureEmit implements Emit {
   }
   select(condition: Val, a: Val, b: Val): Node {
     if (a.ty !== b.ty) throw new Error(`select of ${a.ty} and ${b.ty}`)
+    const known = this.known(condition)
+    if (known !== undefined) return node(known === 0n ? b : a)
     return this.pure('select', a.ty, [node(a), node(b), node(condition)])
   }
 

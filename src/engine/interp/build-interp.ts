@@ -1,7 +1,8 @@
 /**
  * Puts the interpreter module together from rows and their semantic functions.
  *
- * Exports: run(cpu: i32): i32, an EXITREASON_*. Imports: env.memory (shared) and the kernel's functions, module "kernel".
+ * Exports: run(cpu: i32): i32, an EXITREASON_*; dispatch and cc_commit for compiled code (dispatch.ts).
+ * Imports: env.memory (shared), env.regions (the table of compiled code) and the kernel's functions, module "kernel".
  */
 import { assignHandlers } from '../../isa/handlers.ts'
 import type { Handler } from '../../isa/handlers.ts'
@@ -12,9 +13,11 @@ import { Generator, LocalPool } from '../emit/generate.ts'
 import type { Statement } from '../emit/ir.ts'
 import { FunctionBackEnd, InlineBackEnd, STATUS_NEXT } from './back-end.ts'
 import { ALL_IMPORTS, InterpEmit } from './interp-emit.ts'
+import { REGION_PARAMS, defineCommit, defineDispatch, defineReaders } from './dispatch.ts'
 import { emitRun } from './run-function.ts'
 import type { InlineCase } from './run-function.ts'
 import { defineSupport } from './support.ts'
+import type { Support } from './support.ts'
 
 /** Bounds that every module of ours declares for the one shared memory, in 64 KiB pages. */
 export const MEMORY_MIN_PAGES = 32
@@ -37,6 +40,13 @@ function recordHandler(handler: Handler, semantics: Semantics, recLocal: number)
   }
 }
 
+/** The flags of compiled code can be asked for by name, like every other support function. */
+function withCommit(module: ModuleBuilder, support: Support): Support {
+  const commit = defineCommit(module)
+  defineReaders(module, commit)
+  return { index: (name) => (name === 'cc_commit' ? commit : support.index(name)) }
+}
+
 export function buildInterp(
   rows: readonly Row[],
   semantics: Readonly<Record<string, Semantics>>,
@@ -54,8 +64,11 @@ export function buildInterp(
     imports.set(name, module.importFunction('kernel', name, params, result ? [result] : []))
   }
   module.importSharedMemory('env', 'memory', MEMORY_MIN_PAGES, MEMORY_MAX_PAGES)
+  const regions = module.importTable('env', 'regions', 0)
 
-  const support = defineSupport(module, imports)
+  const support = withCommit(module, defineSupport(module, imports))
+  const regionType = module.type(REGION_PARAMS, ['i32'])
+  defineDispatch(module, support, regionType, regions)
   const handlerType = module.type(['i32', 'i32'], ['i32'])
   const run = module.function(['i32'], ['i32'], 'run')
   module.exportFunction('run', run.index)
@@ -81,6 +94,6 @@ export function buildInterp(
         generator.run(recordHandler(handler, semanticsOf(handler.row), rec))
       },
     }))
-  emitRun(run.code, support, cases, { handlerType, table, countersAt })
+  emitRun(run.code, support, cases, { handlerType, table, regionType, regions, countersAt })
   return { bytes: module.toBytes(), handlers: list.length, inlined: cases.length }
 }

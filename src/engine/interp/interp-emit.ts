@@ -56,7 +56,7 @@ export const ALL_IMPORTS: Readonly<Record<string, KernelImport>> = {
   ...SIMD_IMPORTS,
 }
 
-function importOf(name: string): KernelImport {
+export function importOf(name: string): KernelImport {
   const found = ALL_IMPORTS[name]
   if (!found) throw new Error(`the kernel exports no ${name}`)
   return found
@@ -169,8 +169,8 @@ export class InterpEmit extends RecordEmit {
     this.if_(this.ne(special, this.const('i32', 2 << RECSEG_ASIZE_SHIFT)), () => {
       const checked = (): void => {
         const access = this.const('i32', bytes | (write ? 0x100 : 0))
-        this.#internal('effective', [this.valueIn(variable), access], variable)
-        this.#faultCheck()
+        this.internal('effective', [this.valueIn(variable), access], variable)
+        this.faultCheck()
       }
       const plain = (): void => {
         set(this.and(this.valueIn(variable), this.sizeMask()))
@@ -197,8 +197,8 @@ export class InterpEmit extends RecordEmit {
       return this.pure(ty === 'f32' ? 'f32.reinterpret_i32' : 'f64.reinterpret_i64', ty, [bits])
     }
     const result = this.variable(ty)
-    this.current.push({ kind: 'load', result, bytes: BITS[ty] / 8, gva, seg })
-    return this.valueIn(result)
+    this.emit({ kind: 'load', result, bytes: BITS[ty] / 8, gva, seg })
+    return this.resultIn(result)
   }
 
   store(gva: Val, value: Val): void {
@@ -209,7 +209,7 @@ export class InterpEmit extends RecordEmit {
     let bits = node(value)
     if (value.ty === 'f32') bits = this.pure('i32.reinterpret_f32', 'i32', [bits])
     if (value.ty === 'f64') bits = this.pure('i64.reinterpret_f64', 'i64', [bits])
-    this.current.push({ kind: 'store', value: bits, bytes: BITS[value.ty] / 8, gva, seg })
+    this.emit({ kind: 'store', value: bits, bytes: BITS[value.ty] / 8, gva, seg })
   }
 
   modify(
@@ -229,7 +229,7 @@ export class InterpEmit extends RecordEmit {
     const address = this.variable('i32')
     // XCHG with memory is locked with and without the prefix (SDM Vol. 2, XCHG).
     const locked = this.form === 'L' || this.row.mnemonic === 'xchg'
-    this.current.push({
+    this.emit({
       kind: 'rmwBegin',
       result: address,
       bytes: info.bits / 8,
@@ -239,7 +239,7 @@ export class InterpEmit extends RecordEmit {
     })
     const host = this.valueIn(address)
     const result = locked ? this.#atomic(ty, host, compute) : this.#plain(ty, host, compute)
-    this.current.push({ kind: 'rmwEnd' })
+    this.emit({ kind: 'rmwEnd' })
     return result
   }
 
@@ -296,13 +296,11 @@ export class InterpEmit extends RecordEmit {
       const value = typeof error === 'object' ? node(error) : this.const('i32', error ?? 0)
       this.do('i32.store', [this.cpu, value], [CPU_FAULT_ERROR])
     }
-    this.current.push({ kind: 'exit', exit: 'fault', args: [] })
+    this.emit({ kind: 'exit', exit: 'fault', args: [] })
   }
 
-  #faultCheck(): void {
-    this.if_(this.getCpu('i32', CPU_FAULT), () =>
-      this.current.push({ kind: 'exit', exit: 'fault', args: [] }),
-    )
+  protected faultCheck(): void {
+    this.if_(this.getCpu('i32', CPU_FAULT), () => this.emit({ kind: 'exit', exit: 'fault', args: [] }))
   }
 
   privileged(): void {
@@ -322,12 +320,12 @@ export class InterpEmit extends RecordEmit {
       if (commit) {
         // A linked target has been reached before: its check cannot fail.
         this.if_(this.isZero(this.pinned('i32.load', 'i32', [this.rec], [REC_LINK])), () => {
-          this.#internal('check_taken', [], undefined)
-          this.#faultCheck()
+          this.internal('check_taken', [], undefined)
+          this.faultCheck()
         })
         commit()
       }
-      this.current.push({ kind: 'exit', exit: 'taken', args: [] })
+      this.emit({ kind: 'exit', exit: 'taken', args: [] })
     }
     if (condition) this.if_(condition, taken)
     else taken()
@@ -343,7 +341,7 @@ export class InterpEmit extends RecordEmit {
       this.if_(suspicious, () => this.call('check_near', [target]))
       commit()
     }
-    this.current.push({ kind: 'exit', exit: 'near', args: [target] })
+    this.emit({ kind: 'exit', exit: 'near', args: [target] })
   }
 
   // --- stack ---
@@ -400,7 +398,7 @@ export class InterpEmit extends RecordEmit {
   // --- calls ---
 
   /** A function of the interpreter module itself; it gets cpu and rec first. */
-  #internal(name: string, args: readonly Node[], result: Variable | undefined): void {
+  protected internal(name: string, args: readonly Node[], result: Variable | undefined): void {
     this.current.push({ kind: 'call', name: `@${name}`, args, result })
   }
 
@@ -408,25 +406,25 @@ export class InterpEmit extends RecordEmit {
     const entry = importOf(name)
     if (args.length !== entry.params.length)
       throw new Error(`${this.row.id}: ${name} takes ${entry.params.length} arguments`)
-    const nodes = args.map((arg, i) => this.#argument(arg, entry.params[i] as WasmTy, name))
-    if (entry.fault || entry.transfers) this.#internal('sync', [], undefined)
+    const nodes = args.map((arg, i) => this.argument(arg, entry.params[i] as WasmTy, name))
+    if (entry.fault || entry.transfers) this.internal('sync', [], undefined)
     const result = into ?? (entry.result ? this.variable(entry.result) : undefined)
     this.current.push({ kind: 'call', name, args: nodes, result })
     this.forgetFlags()
-    if (entry.fault) this.#faultCheck()
+    if (entry.fault) this.faultCheck()
     if (entry.transfers) {
-      const exit = (): void => void this.current.push({ kind: 'exit', exit: 'transfer', args: [] })
+      const exit = (): void => void this.emit({ kind: 'exit', exit: 'transfer', args: [] })
       if (name.startsWith('str_')) {
         // A string instruction that is complete goes on in its block.
         const done = this.variable('i32')
-        this.#internal('sequential', [], done)
+        this.internal('sequential', [], done)
         this.if_(this.isZero(this.valueIn(done)), exit)
       } else exit()
     }
     return result && !into ? this.valueIn(result) : undefined
   }
 
-  #argument(arg: Val, want: WasmTy, name: string): Node {
+  protected argument(arg: Val, want: WasmTy, name: string): Node {
     const narrow = arg.ty === 'i8' || arg.ty === 'i16' ? 'i32' : arg.ty
     if (narrow !== want) throw new Error(`${this.row.id}: ${name} wants ${want}, got ${arg.ty}`)
     return node(arg)

@@ -48,6 +48,17 @@ export const loadOp = (ty: Ty): string =>
 export const storeOp = (ty: Ty): string =>
   ty === 'i8' ? 'i32.store8' : ty === 'i16' ? 'i32.store16' : `${ty}.store`
 
+const known = new WeakMap<Row, Map<number, readonly OperandInfo[]>>()
+
+/** The operands of an instance, parsed once: the JIT asks for every instruction that it compiles. */
+function operandsOf(row: Row, width: number): readonly OperandInfo[] {
+  const byWidth = known.get(row) ?? new Map<number, readonly OperandInfo[]>()
+  known.set(row, byWidth)
+  const parsed = byWidth.get(width) ?? row.operands.map((operand) => operandInfo(operand, width))
+  byWidth.set(width, parsed)
+  return parsed
+}
+
 export abstract class RecordEmit extends PureEmit {
   readonly mem: boolean
   protected readonly row: Row
@@ -65,7 +76,7 @@ export abstract class RecordEmit extends PureEmit {
     super(width)
     this.row = row
     this.form = form
-    this.#operands = row.operands.map((operand) => operandInfo(operand, width))
+    this.#operands = operandsOf(row, width)
     this.rec = new Node('local', 'i32', { value: recLocal })
     this.mem = form !== 'R'
     this.inlined = inlined

@@ -14,6 +14,7 @@ import {
   CPU_CODE_VPAGE,
   CPU_EXITREASON,
   CPU_FAULT,
+  CPU_JIT_MASK,
   CPU_MODE,
   CPU_NEXT_RIP,
   CPU_PCBASE,
@@ -26,13 +27,15 @@ import {
   TLB_EXEC,
   TLB_GFN,
 } from '../../abi/layout.ts'
-import { CACHE_JUMP, CACHE_JUMP_ENTRIES, CACHE_JUMP_RECORD, CACHE_JUMP_SHIFT } from '../../abi/code-cache.ts'
-import { REC_IMM, REC_LINK, REC_OP, REC_SIZE } from '../../abi/record.ts'
+import { CACHE_JUMP, CACHE_JUMP_RECORD, CACHE_JUMP_TAKEN } from '../../abi/code-cache.ts'
+import { REGION_NEAR } from '../../abi/jit.ts'
+import { REC_IMM, REC_LINK, REC_OFF, REC_OP, REC_SIZE, REC_TAKEN } from '../../abi/record.ts'
 import {
   HANDLER_CROSS,
   HANDLER_FIRST,
   HANDLER_GOTO,
   HANDLER_GP,
+  HANDLER_REGION,
   HANDLER_STALE,
   HANDLER_SYNC,
   HANDLER_UD,
@@ -42,7 +45,7 @@ import type { CodeBuilder } from '../../wasm/code.ts'
 import { LocalPool } from '../emit/generate.ts'
 import { STATUS_NEAR, STATUS_NEXT, STATUS_TAKEN, STATUS_TRANSFER } from './back-end.ts'
 import type { RunTails } from './back-end.ts'
-import { pushRip, tlbEntry } from './support.ts'
+import { pushJumpIndex, pushKey, pushRip, tlbEntry } from './support.ts'
 import type { Support } from './support.ts'
 
 const CPU = 0
@@ -57,6 +60,9 @@ export interface InlineCase {
 export interface RunOptions {
   readonly handlerType: number
   readonly table: number
+  /** Type and table of compiled regions. */
+  readonly regionType: number
+  readonly regions: number
   /** For profiles: address of a u32 per handler that counts its records. */
   readonly countersAt: number | undefined
 }
@@ -80,7 +86,7 @@ export function emitRun(
   code: CodeBuilder,
   support: Support,
   cases: readonly InlineCase[],
-  { handlerType, table, countersAt }: RunOptions,
+  { handlerType, table, regionType, regions, countersAt }: RunOptions,
 ): void {
   const l: Locals = {
     rec: code.local('i32'),
@@ -105,6 +111,7 @@ export function emitRun(
     sync: label('sync'),
     stale: label('stale'),
     follow: label('follow'),
+    arrived: label('arrived'),
     miss: label('miss'),
     poll: label('poll'),
     lookup: label('lookup'),
@@ -126,7 +133,7 @@ export function emitRun(
 
   code.loop(loop)
   code.block(t.arrive).block(t.enter).block(t.lookup)
-  code.block(t.poll).block(t.miss).block(t.follow)
+  code.block(t.poll).block(t.miss).block(t.arrived).block(t.follow)
   code
     .block(t.stale)
     .block(t.sync)
@@ -135,7 +142,18 @@ export function emitRun(
     .block(t.near)
     .block(t.goto)
     .block(t.taken)
-  emitDispatch(code, support, cases, { l, pool, tails, t, loop, handlerType, table, countersAt })
+  emitDispatch(code, support, cases, {
+    l,
+    pool,
+    tails,
+    t,
+    loop,
+    handlerType,
+    table,
+    regionType,
+    regions,
+    countersAt,
+  })
 
   emitTails(code, support, l, t, loop)
   emitFollow(code, support, l, t, loop)
@@ -155,7 +173,7 @@ function newQuota(code: CodeBuilder, l: Locals): void {
 }
 
 /** Straight to the linked record if it still stands and nothing asks for attention. */
-function emitLinked(code: CodeBuilder, l: Locals, loop: Label): void {
+function emitLinked(code: CodeBuilder, support: Support, l: Locals, loop: Label, counted: boolean): void {
   code.get(l.quota).get(l.next).op('i32.sub').tee(l.remaining).i32(0).op('i32.ge_s')
   // Not linked yet is address 0, where the op reads 0 too: HANDLER_STALE.
   code
@@ -167,6 +185,17 @@ function emitLinked(code: CodeBuilder, l: Locals, loop: Label): void {
     .op('i32.ne')
     .op('i32.and')
   code.get(CPU).op('i32.load', CPU_REQ).op('i32.eqz').op('i32.and').if()
+  if (counted) {
+    // taken++; every so often it asks for the target to be compiled
+    code.get(l.rec)
+    code.get(l.rec).op('i32.load', REC_TAKEN).i32(1).op('i32.add').tee(l.next).op('i32.store', REC_TAKEN)
+    code.get(l.next).get(CPU).op('i32.load', CPU_JIT_MASK).op('i32.and').op('i32.eqz').if()
+    code.get(CPU).op('i64.load', CPU_CODE_GPA).get(l.slot).op('i64.load16_u', REC_OFF).op('i64.or').set(l.gpa)
+    code.get(CPU).op('i64.load', CPU_CODE_VPAGE).set(l.page)
+    pushKey(code, CPU, l.gpa)
+    code.get(l.page).get(l.slot).call(support.index('jit_request'))
+    code.end()
+  }
   code.get(l.remaining).get(l.slot).op('i32.add').set(l.quota)
   code.get(l.slot).set(l.rec).br(loop)
   code.end()
@@ -188,7 +217,7 @@ function emitTails(code: CodeBuilder, support: Support, l: Locals, t: Tails, loo
   code.end()
   code.get(l.rec).i32(REC_SIZE).op('i32.add').set(l.next)
   code.get(l.rec).set(l.from)
-  emitLinked(code, l, loop)
+  emitLinked(code, support, l, loop, true)
   code.get(CPU).get(l.rec).call(support.index('rel_target')).set(l.target)
   code.br(t.follow)
 
@@ -196,7 +225,7 @@ function emitTails(code: CodeBuilder, support: Support, l: Locals, t: Tails, loo
   code.end()
   code.get(l.rec).set(l.next)
   code.get(l.rec).set(l.from)
-  emitLinked(code, l, loop)
+  emitLinked(code, support, l, loop, false)
   code.get(CPU).op('i64.load', CPU_PCBASE).get(l.rec).op('i64.load', REC_IMM).op('i64.add').set(l.target)
   code.br(t.follow)
 
@@ -243,7 +272,9 @@ function emitTails(code: CodeBuilder, support: Support, l: Locals, t: Tails, loo
 /** Near transfer to `target`: TLB and jump table in line, the kernel where they do not know. */
 function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, loop: Label): void {
   code.end() // follow
-  code.get(l.quota).get(l.next).op('i32.sub').tee(l.remaining).i32(0).op('i32.lt_s')
+  code.get(l.quota).get(l.next).op('i32.sub').set(l.remaining)
+  code.end() // arrived: `remaining` is set, too
+  code.get(l.remaining).i32(0).op('i32.lt_s')
   code.get(CPU).op('i32.load', CPU_REQ).op('i32.or').brIf(t.poll)
   // Segmented code needs limit checks and CS.base.
   code.get(CPU).op('i32.load', CPU_MODE).i32(MODE_FLAT).op('i32.and').op('i32.eqz').brIf(t.miss)
@@ -255,9 +286,9 @@ function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, lo
   code.tee(l.slot).op('i64.load', TLB_EXEC).get(l.page).op('i64.ne').brIf(t.miss)
   code.get(l.slot).op('i64.load32_u', TLB_GFN).i64(12).op('i64.shl').set(l.gpa)
   code.end()
-  // key = (gpa | offset) << 8 | mode
-  code.get(l.gpa).get(l.target).i64(0xfff).op('i64.and').op('i64.or').i64(8).op('i64.shl')
-  code.get(CPU).op('i64.load32_u', CPU_MODE).op('i64.or').set(l.key)
+  code.get(l.gpa).get(l.target).i64(0xfff).op('i64.and').op('i64.or').set(l.gpa)
+  pushKey(code, CPU, l.gpa)
+  code.set(l.key)
   code.get(CPU).op('i32.load', CPU_CODE_CACHE)
   pushJumpIndex(code, l.key)
   code.op('i32.add').tee(l.slot).op('i64.load', CACHE_JUMP).get(l.key).op('i64.ne').brIf(t.miss)
@@ -266,6 +297,16 @@ function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, lo
     .op('i32.load', CACHE_JUMP + CACHE_JUMP_RECORD)
     .tee(l.rec)
   code.get(l.remaining).op('i32.add').set(l.quota)
+  code.get(l.slot)
+  code
+    .get(l.slot)
+    .op('i32.load', CACHE_JUMP + CACHE_JUMP_TAKEN)
+    .i32(1)
+    .op('i32.add')
+    .tee(l.next)
+    .op('i32.store', CACHE_JUMP + CACHE_JUMP_TAKEN)
+  code.get(l.next).get(CPU).op('i32.load', CPU_JIT_MASK).op('i32.and').op('i32.eqz').if()
+  code.get(l.key).get(l.page).get(l.rec).call(support.index('jit_request')).end()
   code.get(l.page).get(CPU).op('i64.load', CPU_CODE_VPAGE).op('i64.eq').if()
   code.get(l.from).if()
   code.get(l.from).get(l.rec).op('i32.store', REC_LINK)
@@ -273,7 +314,7 @@ function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, lo
   code.else()
   code.get(CPU).get(l.page).op('i64.store', CPU_CODE_VPAGE)
   code.get(CPU).get(l.page).op('i64.store', CPU_PCBASE)
-  code.get(CPU).get(l.gpa).op('i64.store', CPU_CODE_GPA)
+  code.get(CPU).get(l.gpa).i64(-4096).op('i64.and').op('i64.store', CPU_CODE_GPA)
   code.end()
   code.br(loop)
 
@@ -311,14 +352,6 @@ function storeBudget(code: CodeBuilder, l: Locals): void {
   code.get(CPU).get(l.remaining).i32(REC_SHIFT).op('i32.shr_s').op('i32.store', CPU_BUDGET)
 }
 
-/** Byte offset in the jump table of a key; kernel/code-cache.ts computes the same. */
-function pushJumpIndex(code: CodeBuilder, key: number): void {
-  const mask = (CACHE_JUMP_ENTRIES - 1) << CACHE_JUMP_SHIFT
-  // offset bits and page bits folded together: (key >> 4) ^ (key >> 16)
-  code.get(key).i64(4).op('i64.shr_u').get(key).i64(16).op('i64.shr_u').op('i64.xor')
-  code.op('i32.wrap_i64').i32(mask).op('i32.and')
-}
-
 interface Dispatch {
   readonly l: Locals
   readonly pool: LocalPool
@@ -330,10 +363,13 @@ interface Dispatch {
     readonly goto: Label
     readonly sync: Label
     readonly stale: Label
+    readonly arrived: Label
   }
   readonly loop: Label
   readonly handlerType: number
   readonly table: number
+  readonly regionType: number
+  readonly regions: number
   readonly countersAt: number | undefined
 }
 
@@ -343,6 +379,7 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
   const cross = label('cross')
   const ud = label('ud')
   const gp = label('gp')
+  const region = label('region')
   const labels: Label[] = []
   for (let id = 0; id < HANDLER_FIRST; id++) labels.push(t.stale)
   labels[HANDLER_STALE] = t.stale
@@ -351,13 +388,14 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
   labels[HANDLER_CROSS] = cross
   labels[HANDLER_UD] = ud
   labels[HANDLER_GP] = gp
+  labels[HANDLER_REGION] = region
   const caseLabels = cases.map(({ id }) => {
     const made = label(`handler ${id}`)
     labels[id] = made
     return made
   })
 
-  code.block(cold).block(gp).block(ud).block(cross)
+  code.block(cold).block(region).block(gp).block(ud).block(cross)
   for (const caseLabel of caseLabels.toReversed()) code.block(caseLabel)
   if (d.countersAt !== undefined) emitCount(code, l, d.countersAt)
   code.get(l.rec).op('i32.load16_u', REC_OP).brTable(labels, cold)
@@ -380,6 +418,9 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
   raise(code, FAULT_VALID | FAULT_HAS_ERROR | 13)
   code.br(t.fault)
 
+  code.end() // region
+  emitRegion(code, support, d)
+
   code.end() // cold
   code
     .get(CPU)
@@ -396,7 +437,18 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
   code.get(CPU).op('i64.load', CPU_NEXT_RIP).set(l.target).br(t.near)
   code.end()
   code.get(l.slot).i32(STATUS_TRANSFER).op('i32.eq').brIf(t.transfer).br(t.fault)
-  void support
+}
+
+/** Compiled code: it comes back with a near transfer to make, or with everything to be looked at. */
+function emitRegion(code: CodeBuilder, support: Support, { l, t, regionType, regions }: Dispatch): void {
+  code.get(CPU).get(CPU).op('i64.load', CPU_PCBASE)
+  code.get(l.quota).get(l.rec).op('i32.sub').i32(REC_SHIFT).op('i32.shr_s').i32(0)
+  code.get(l.rec).op('i32.load', REC_IMM).callIndirect(regionType, regions).set(l.slot)
+  code.get(CPU).call(support.index('cc_commit'))
+  code.get(CPU).op('i32.load', CPU_BUDGET).i32(REC_SHIFT).op('i32.shl').set(l.remaining)
+  code.get(l.slot).i32(REGION_NEAR).op('i32.ne').brIf(t.enter)
+  code.get(CPU).op('i64.load', CPU_NEXT_RIP).set(l.target)
+  code.i32(0).set(l.from).br(t.arrived)
 }
 
 function emitCount(code: CodeBuilder, l: Locals, at: number): void {

@@ -30,6 +30,7 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from '../../abi/layout.ts'
+import { CACHE_JUMP_ENTRIES, CACHE_JUMP_SHIFT } from '../../abi/code-cache.ts'
 import {
   RECF_OPSIZE,
   RECSEG_ADD_BASE,
@@ -86,6 +87,19 @@ export function tlbHit(code: CodeBuilder, entry: number, gva: number, bytes: num
 /** Pushes the host address. */
 export function tlbHost(code: CodeBuilder, entry: number, gva: number): void {
   code.get(entry).op('i32.load', TLB_HOST).get(gva).op('i32.wrap_i64').i32(0xfff).op('i32.and').op('i32.add')
+}
+
+/** Pushes (gpa << 8) | mode, the key of the code cache, from a gpa in a local. */
+export function pushKey(code: CodeBuilder, cpu: number, gpa: number): void {
+  code.get(gpa).i64(8).op('i64.shl').get(cpu).op('i64.load32_u', CPU_MODE).op('i64.or')
+}
+
+/** Byte offset in the jump table of a key; kernel/code-cache.ts computes the same. */
+export function pushJumpIndex(code: CodeBuilder, key: number): void {
+  const mask = (CACHE_JUMP_ENTRIES - 1) << CACHE_JUMP_SHIFT
+  // offset bits and page bits folded together: (key >> 4) ^ (key >> 16)
+  code.get(key).i64(4).op('i64.shr_u').get(key).i64(16).op('i64.shr_u').op('i64.xor')
+  code.op('i32.wrap_i64').i32(mask).op('i32.and')
 }
 
 export interface Support {

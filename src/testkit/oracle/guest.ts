@@ -10,6 +10,8 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
+import { Jit, createRegionTable, type JitKernel } from '#engine/jit/jit.ts'
+import { JIT_OFF } from '#abi/jit.ts'
 import * as at from './layout.ts'
 import {
   CS,
@@ -71,6 +73,7 @@ interface KernelExports {
   irqchip_reset(): void
   tlb_init(): void
   code_cache_init(): void
+  lookup(): number
 }
 
 export interface Engine {
@@ -100,8 +103,12 @@ export class Guest {
   readonly #cpu: number
   readonly #frames: number
   #armed = false
+  #jit: Jit | undefined
+  /** Cases that ran as compiled code. */
+  compiledCases = 0
 
-  constructor({ kernel: kernelModule, interp: interpModule, tables }: Engine) {
+  /** @param compiled the JIT makes code of every case, where it compiles for the case's mode at all */
+  constructor({ kernel: kernelModule, interp: interpModule, tables }: Engine, compiled = false) {
     const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: MEMORY_MAX_PAGES, shared: true })
     this.#view = new DataView(memory.buffer)
     this.#bytes = new Uint8Array(memory.buffer)
@@ -116,7 +123,11 @@ export class Guest {
       host: { now: () => this.#now(), kick: () => undefined, wait: () => undefined },
     }) // prettier-ignore
     this.#kernel = kernel.exports as unknown as KernelExports
-    const interp = new WebAssembly.Instance(interpModule, { env: { memory }, kernel: kernel.exports })
+    const regions = createRegionTable()
+    const interp = new WebAssembly.Instance(interpModule, {
+      env: { memory, regions },
+      kernel: kernel.exports,
+    })
     this.#run = interp.exports['run'] as (cpu: number) => number
 
     this.#bytes.set(tables, abi.ISA_TABLES_BASE)
@@ -128,6 +139,12 @@ export class Guest {
     this.#kernel.code_cache_init()
     this.#kernel.cpu_reset()
     this.#u32(this.#cpu + abi.CPU_REQ, 0)
+    this.#u32(this.#cpu + abi.CPU_JIT_MASK, JIT_OFF)
+    if (compiled) {
+      const functions = { ...kernel.exports, ...interp.exports }
+      const exports = kernel.exports as unknown as JitKernel
+      this.#jit = new Jit({ memory, cpu: this.#cpu, kernel: exports, functions, regions, now: () => 0 })
+    }
   }
 
   /** The only moment at which the host sees the guest asleep. */
@@ -333,6 +350,7 @@ export class Guest {
     this.#loadSystem(mode as Mode)
     this.#loadState(request)
     this.#kernel.update_mode()
+    this.#compile()
     this.#armed = true
     let reason: number = abi.EXITREASON_YIELD
     for (let i = 0; i < 4 && reason === abi.EXITREASON_YIELD; i++) reason = this.#run(this.#cpu)
@@ -340,6 +358,17 @@ export class Guest {
     const result = this.#readResult(request, reason)
     this.#bytes.fill(0xcc, this.#host(CODE), this.#host(CODE) + 4096)
     return result
+  }
+
+  /** Decodes the case and makes compiled code stand for it. */
+  #compile(): void {
+    if (!this.#jit) return
+    if (this.#kernel.lookup() === 0 || this.#view.getUint32(this.#cpu + abi.CPU_FAULT, true) !== 0) return
+    const mode = this.#view.getUint32(this.#cpu + abi.CPU_MODE, true)
+    const offset = this.#view.getBigUint64(this.#cpu + abi.CPU_RIP, true) & 0xfffn
+    if (!(mode & abi.MODE_FLAT) || (mode & abi.MODE_CS_MASK) === abi.MODE_CS16) return
+    const gfns = new Map([[0, CODE >> abi.PAGE_SHIFT]])
+    this.compiledCases += this.#jit.compile([{ gpa: BigInt(CODE) | offset, mode, gfns }])
   }
 
   readonly #result = new Uint8Array(at.RESULT_BYTES)

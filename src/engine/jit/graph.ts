@@ -1,0 +1,105 @@
+/**
+ * Control-flow graph of a region: order, dominators, loops. Edges that enter a loop elsewhere than at its header cannot be
+ * written with WebAssembly's structured control flow; they are reported, and the caller leaves the region there.
+ */
+export interface Graph {
+  /** Successors of each block; block 0 is the entry. */
+  readonly successors: readonly (readonly number[])[]
+}
+
+export interface Structure {
+  /** Reachable blocks in reverse postorder. */
+  readonly order: readonly number[]
+  /** Children in the dominator tree, in order. */
+  readonly children: readonly (readonly number[])[]
+  /** Targets of back edges. */
+  readonly headers: ReadonlySet<number>
+  /** Position in `order`, -1 if unreachable. */
+  readonly position: readonly number[]
+  /** Edges "from to" that are not structured. */
+  readonly irregular: ReadonlySet<string>
+  dominates(a: number, b: number): boolean
+}
+
+function reversePostorder({ successors }: Graph): number[] {
+  const order: number[] = []
+  const seen = new Set<number>([0])
+  // Each entry: a block and how many of its successors were visited.
+  const stack: [number, number][] = [[0, 0]]
+  for (;;) {
+    const top = stack.at(-1)
+    if (!top) return order.toReversed()
+    const next = successors[top[0]]?.[top[1]++]
+    if (next === undefined) {
+      order.push(top[0])
+      stack.pop()
+    } else if (!seen.has(next)) {
+      seen.add(next)
+      stack.push([next, 0])
+    }
+  }
+}
+
+/** Immediate dominators (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm"), by position in the order. */
+function dominators(predecessors: readonly (readonly number[])[], count: number): number[] {
+  const idom = Array.from({ length: count }, () => -1)
+  idom[0] = 0
+  const intersect = (a: number, b: number): number => {
+    let [x, y] = [a, b]
+    while (x !== y) {
+      while (x > y) x = idom[x] ?? 0
+      while (y > x) y = idom[y] ?? 0
+    }
+    return x
+  }
+  for (let changed = true; changed;) {
+    changed = false
+    for (let at = 1; at < count; at++) {
+      let best = -1
+      for (const from of predecessors[at] ?? []) {
+        if ((idom[from] ?? -1) >= 0) best = best < 0 ? from : intersect(from, best)
+      }
+      if (best !== idom[at]) {
+        idom[at] = best
+        changed = true
+      }
+    }
+  }
+  return idom
+}
+
+export function structure(graph: Graph): Structure {
+  const order = reversePostorder(graph)
+  const position = graph.successors.map(() => -1)
+  order.forEach((block, at) => (position[block] = at))
+  const predecessors: number[][] = order.map(() => [])
+  for (const [at, block] of order.entries()) {
+    for (const to of graph.successors[block] ?? []) predecessors[position[to] ?? 0]?.push(at)
+  }
+  const idom = dominators(predecessors, order.length)
+  const dominatesAt = (a: number, b: number): boolean => {
+    let at = b
+    while (at > a) at = idom[at] ?? 0
+    return at === a
+  }
+  const headers = new Set<number>()
+  const irregular = new Set<string>()
+  const children: number[][] = graph.successors.map(() => [])
+  for (const [at, block] of order.entries()) {
+    if (at > 0) children[order[idom[at] ?? 0] ?? 0]?.push(block)
+    for (const to of graph.successors[block] ?? []) {
+      const target = position[to] ?? 0
+      if (target > at) continue
+      if (dominatesAt(target, at)) headers.add(to)
+      else irregular.add(`${block} ${to}`)
+    }
+  }
+  return {
+    order,
+    children,
+    headers,
+    position,
+    irregular,
+    dominates: (a, b) => dominatesAt(position[a] ?? 0, position[b] ?? 0),
+  }
+}

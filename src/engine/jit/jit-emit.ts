@@ -1,0 +1,683 @@
+/**
+ * The emitter of the JIT: one instance per instruction of a block. The record's fields are constants, registers are
+ * locals (registers.ts), flags are what they would be computed from (flag-state.ts), branches end the block.
+ */
+import { CC_CANONICAL, CC_NONE } from '../../abi/jit.ts'
+import {
+  CPU_AMASK,
+  CPU_CC_KIND,
+  CPU_CPL,
+  CPU_FAULT,
+  CPU_FL_AUX,
+  CPU_FL_RES,
+  CPU_MODE,
+  CPU_NEXT_RIP,
+  CPU_PCBASE,
+  CPU_RIP,
+  CPU_SEG,
+  CPU_SEG_STRIDE,
+  CPU_SMASK,
+  CPU_ZERO,
+  MODE_CPL3,
+  MODE_CS64,
+  MODE_CS_MASK,
+  MODE_SS32,
+  SEG_ATTR,
+  SEG_BASE,
+  SEG_LIMIT,
+} from '../../abi/layout.ts'
+import {
+  RECSEG_ADD_BASE,
+  RECSEG_ASIZE_SHIFT,
+  RECSEG_CHECK,
+  RECSEG_REG_MASK,
+  REC_BASE,
+  REC_DISP,
+  REC_IMM,
+  REC_INDEX,
+  REC_LEN,
+  REC_SCALE,
+} from '../../abi/record.ts'
+import type { Handler } from '../../isa/handlers.ts'
+import { encodeFlags, readCond, readFlag, setFlagBits } from '../../isa/flags.ts'
+import type { LazyFlags } from '../../isa/flags.ts'
+import type { ArithFlag, Cond, FlagsOf, Semantics, Ty, Val } from '../../isa/emit.ts'
+import type { WasmTy } from '../../abi/kernel-imports.types.ts'
+import { Node, node, resolve } from '../emit/ir.ts'
+import type { ExitPoint, Statement, Variable } from '../emit/ir.ts'
+import { InterpEmit, importOf } from '../interp/interp-emit.ts'
+import { cheapCondition, conditionOf, conditionOfFlag, kindOf, valuesOf } from './flag-state.ts'
+import type { FlagState, Operation } from './flag-state.ts'
+import { effectsOf } from './helpers.ts'
+import { CC_A, CC_B, CC_KIND, CC_RES, CONTROLS, XMMS, bit, registerAt, typeOf } from './registers.ts'
+
+/** What the instructions of a block hand on to each other. */
+export interface BlockState {
+  readonly mode: number
+  flags: FlagState
+  /** Registers that the block reads or writes, and those that it writes. */
+  used: bigint
+  written: bigint
+  /** The block's last statement was recorded. */
+  ended: boolean
+  /** It ends in a call that comes back. */
+  called: boolean
+}
+
+export interface SemanticHandler extends Handler {
+  readonly semantics: Semantics
+}
+
+/** One instruction of a region. */
+export interface Instruction {
+  readonly handler: SemanticHandler
+  /** The record, 32 bytes. */
+  readonly record: DataView
+  /** RIP relative to the region's first page, and the page of it (a multiple of 4096). */
+  readonly rip: number
+  readonly page: number
+  /** Instructions of the block before it. */
+  readonly index: number
+}
+
+const BASE_LOCAL = 1
+const DATA_ATTRIBUTES = 0x1_0000 | 0x10 | 8 | 4 | 2 // unusable, S, code, expand-down, writable
+const PLAIN_DATA = 0x10 | 2
+
+/** cpu + constant: an address that may be a register's. */
+class CpuAddress extends Node {
+  readonly offset: number
+  constructor(cpu: Node, at: Node, offset: number) {
+    super('op', 'i32', { op: 'i32.add', args: [cpu, at] })
+    this.offset = offset
+  }
+}
+
+export class JitEmit extends InterpEmit {
+  readonly #state: BlockState
+  readonly #at: Instruction
+  readonly #address = new Map<string, Node>()
+  #point: ExitPoint | undefined
+  /** Vector registers whose address was handed out. */
+  #addressed = 0n
+  /** A helper ran that may have written over this code. */
+  #stored = false
+
+  constructor(at: Instruction, state: BlockState) {
+    super(at.handler.row, at.handler.width, at.handler.form, 1, true)
+    this.#at = at
+    this.#state = state
+  }
+
+  // --- registers ---
+
+  #register(reg: number): Node {
+    this.#state.used |= bit(reg)
+    return this.mark(new Node('reg', typeOf(reg), { value: reg }))
+  }
+
+  #setRegister(reg: number, value: Node): void {
+    this.#state.used |= bit(reg)
+    this.#state.written |= bit(reg)
+    this.current.push({ kind: 'setReg', reg, node: value })
+  }
+
+  protected override field(op: string, ty: Ty, offset: number): Node {
+    const { record } = this.#at
+    switch (op) {
+      case 'i32.load8_u':
+      case 'i64.load8_u':
+        return this.const(ty, record.getUint8(offset))
+      case 'i32.load16_u':
+      case 'i64.load16_u':
+        return this.const(ty, record.getUint16(offset, true))
+      case 'i32.load':
+        return this.const(ty, record.getInt32(offset, true))
+      case 'i64.load32_s':
+        return this.const(ty, BigInt(record.getInt32(offset, true)))
+      case 'i64.load':
+        return this.const(ty, record.getBigInt64(offset, true))
+      default:
+        throw new Error(`a record field read by ${op}`)
+    }
+  }
+
+  protected override registerAt(field: number): Node {
+    const offset = this.#at.record.getUint16(field, true)
+    return new CpuAddress(this.cpu, this.const('i32', offset), offset)
+  }
+
+  #offset(address: Node, offset: number): number | undefined {
+    if (address === this.cpu) return offset
+    return address instanceof CpuAddress ? address.offset + offset : undefined
+  }
+
+  protected override loadFrom(ty: Ty, address: Node, offset: number): Node {
+    const at = this.#offset(address, offset)
+    if (at !== undefined) {
+      const known = this.#known(ty, at)
+      if (known) return known
+      const place = registerAt(ty, at)
+      if (place) return this.#part(ty, place.reg, place.byte)
+    }
+    return super.loadFrom(ty, address, offset)
+  }
+
+  /** Fields of the CPU struct that the mode decides. */
+  #known(ty: Ty, offset: number): Node | undefined {
+    const { mode } = this.#state
+    const long = (mode & MODE_CS_MASK) === MODE_CS64
+    switch (offset) {
+      case CPU_ZERO:
+        return this.const(ty, 0)
+      case CPU_MODE:
+        return this.const(ty, mode)
+      case CPU_AMASK:
+        return this.const(ty, long ? -1n : 0xffff_ffffn)
+      case CPU_SMASK:
+        return this.const(ty, long ? -1n : mode & MODE_SS32 ? 0xffff_ffffn : 0xffffn)
+      case CPU_CPL:
+        return mode & MODE_CPL3 ? this.const(ty, 3) : undefined
+      case CPU_PCBASE:
+        return this.#ripAt(this.#at.page)
+      default:
+        return undefined
+    }
+  }
+
+  /** RIP from its distance to the region's first page. */
+  #ripAt(relative: number): Node {
+    const base = new Node('local', 'i64', { value: BASE_LOCAL })
+    const rip = this.add(base, this.const('i64', relative))
+    return (this.#state.mode & MODE_CS_MASK) === MODE_CS64
+      ? rip
+      : this.and(rip, this.const('i64', 0xffff_ffff))
+  }
+
+  #part(ty: Ty, reg: number, byte: number): Node {
+    const whole = this.#register(reg)
+    if (whole.ty === 'v128') return this.#lane(ty, whole, byte)
+    if (ty === whole.ty) return whole
+    if (byte === 0) return this.trunc(whole, ty as 'i8')
+    return this.trunc(this.shr(whole, this.const('i32', byte * 8)), ty as 'i8')
+  }
+
+  #lane(ty: Ty, whole: Node, byte: number): Node {
+    switch (ty) {
+      case 'v128':
+        return whole
+      case 'i64':
+      case 'f64':
+        return this.op(`${ty}x2.extract_lane`, ty, [whole], [byte >> 3])
+      case 'i32':
+      case 'f32':
+        return this.op(`${ty}x4.extract_lane`, ty, [whole], [byte >> 2])
+      case 'i16':
+        return this.op('i16x8.extract_lane_u', ty, [whole], [byte >> 1])
+      case 'i8':
+        return this.op('i8x16.extract_lane_u', ty, [whole], [byte])
+    }
+  }
+
+  protected override do(op: string, args: readonly Node[], immediates: readonly number[] = []): void {
+    const [address, value] = args
+    if (op.includes('.store') && !op.includes('atomic') && address && value) {
+      const at = this.#offset(address, immediates[0] ?? 0)
+      const place = at === undefined ? undefined : registerAt(value.ty, at)
+      if (place) return this.#setPart(op, place.reg, place.byte, value)
+    }
+    super.do(op, args, immediates)
+  }
+
+  #setPart(op: string, reg: number, byte: number, value: Node): void {
+    if (typeOf(reg) === 'v128') return this.#setLane(op, reg, byte, value)
+    if (op === 'i64.store') return this.#setRegister(reg, value)
+    const mask = op === 'i32.store8' ? 0xffn : op === 'i32.store16' ? 0xffffn : 0xffff_ffffn
+    const shift = BigInt(byte * 8)
+    const kept = this.and(this.#register(reg), this.const('i64', ~(mask << shift)))
+    const bits = this.zext(value, 'i64')
+    this.#setRegister(reg, this.or(kept, byte === 0 ? bits : this.shl(bits, this.const('i32', byte * 8))))
+  }
+
+  #setLane(op: string, reg: number, byte: number, value: Node): void {
+    if (op === 'v128.store') return this.#setRegister(reg, value)
+    const whole = this.#register(reg)
+    const lanes: Readonly<Record<string, readonly [string, number]>> = {
+      'i64.store': ['i64x2', 3],
+      'f64.store': ['f64x2', 3],
+      'i32.store': ['i32x4', 2],
+      'f32.store': ['f32x4', 2],
+      'i32.store16': ['i16x8', 1],
+      'i32.store8': ['i8x16', 0],
+    }
+    const [shape, log] = lanes[op] ?? ['', 0]
+    if (shape === '') throw new Error(`${op} to a vector register`)
+    this.#setRegister(reg, this.op(`${shape}.replace_lane`, 'v128', [whole, value], [byte >> log]))
+  }
+
+  override addressOf(i: number): Node {
+    const address = super.addressOf(i)
+    if (this.isMemory(i)) return address
+    const [base, offset] = this.location(this.operand(i))
+    const at = this.#offset(base, offset)
+    const place = at === undefined ? undefined : registerAt('v128', at)
+    if (!place) return address
+    // The instruction works on the copy in the CPU struct.
+    this.#state.used |= bit(place.reg)
+    this.#addressed |= bit(place.reg)
+    this.current.push({ kind: 'spill', regs: bit(place.reg) })
+    return address
+  }
+
+  override storeAt(address: Val, value: Val, offset = 0): void {
+    super.storeAt(address, value, offset)
+    this.#reload(this.#addressed)
+  }
+
+  #reload(regs: bigint): void {
+    if (regs === 0n) return
+    this.#state.used |= regs
+    this.#state.written |= regs & ~CONTROLS
+    this.current.push({ kind: 'reload', regs })
+  }
+
+  // --- addresses ---
+
+  protected override sum(displacement: Node | undefined): Node {
+    const { record } = this.#at
+    let sum: Node
+    if (this.row.operands.some((operand) => operand.includes('moffs'))) {
+      sum = this.const('i64', record.getBigInt64(REC_IMM, true))
+    } else {
+      const base = record.getUint16(REC_BASE, true)
+      const index = record.getUint16(REC_INDEX, true)
+      sum = this.const('i64', record.getInt32(REC_DISP, true))
+      if (base !== CPU_ZERO) sum = this.add(this.getCpu('i64', base), sum)
+      if (index !== CPU_ZERO) {
+        const by = record.getUint8(REC_SCALE)
+        const scaled = this.shl(this.getCpu('i64', index), this.const('i32', by))
+        sum = sum.kind === 'const' && sum.value === 0n ? scaled : this.add(scaled, sum)
+      }
+    }
+    return displacement ? this.add(sum, displacement) : sum
+  }
+
+  protected override sizeMask(): Node {
+    const size = (Number(this.seg().value) >> RECSEG_ASIZE_SHIFT) & 3
+    return this.const('i64', size === 2 ? -1n : size === 1 ? 0xffff_ffffn : 0xffffn)
+  }
+
+  override linear(bytes: number, write: boolean, displacement?: Val | number): Node {
+    const moved =
+      typeof displacement === 'number' ? this.const('i64', displacement) : displacement && node(displacement)
+    const key = moved ? '' : `${bytes} ${write}`
+    const known = this.#address.get(key)
+    if (known && key !== '') return known
+    const offset = this.and(this.sum(moved), this.sizeMask())
+    const seg = Number(this.seg().value)
+    let made = offset
+    if (seg & RECSEG_CHECK) made = this.#checked(seg, offset, bytes, write)
+    else if (seg & RECSEG_ADD_BASE) {
+      const slot = CPU_SEG + (seg & RECSEG_REG_MASK) * CPU_SEG_STRIDE
+      made = this.add(this.getCpu('i64', slot + SEG_BASE), offset)
+    }
+    if (key !== '' && this.atTop) this.#address.set(key, made)
+    return made
+  }
+
+  /** A segment of 4 GiB of plain data only moves the offset; anything else is looked at by the kernel. */
+  #checked(seg: number, offset: Node, bytes: number, write: boolean): Node {
+    const slot = CPU_SEG + (seg & RECSEG_REG_MASK) * CPU_SEG_STRIDE
+    const attributes = this.and(this.getCpu('i32', slot + SEG_ATTR), this.const('i32', DATA_ATTRIBUTES))
+    const variable = this.variable('i64')
+    const base = this.getCpu('i64', slot + SEG_BASE)
+    const sum = this.and(this.add(base, offset), this.const('i64', 0xffff_ffff))
+    this.current.push({ kind: 'set', variable, node: sum })
+    const plain = [
+      this.eq(attributes, this.const('i32', PLAIN_DATA)),
+      this.eq(this.getCpu('i32', slot + SEG_LIMIT), this.const('i32', -1)),
+      this.leU(offset, this.const('i64', 0x1_0000_0000n - BigInt(bytes))),
+    ]
+    this.unless(plain, [], () => {
+      const access = this.const('i32', bytes | (write ? 0x100 : 0))
+      this.call('seg_linear', [this.const('i32', seg), offset, access], variable)
+    })
+    return this.valueIn(variable)
+  }
+
+  // --- flags ---
+
+  get #canonical(): LazyFlags {
+    const { flags } = this.#state
+    if (flags.at === 'canonical') return flags.flags
+    if (flags.at === 'operation') {
+      const made = encodeFlags(this, flags.of, () => this.#canonical)
+      return made
+    }
+    const [kind, a, b, res] = [CC_KIND, CC_A, CC_B, CC_RES].map((reg) => this.#register(reg)) as [
+      Node, Node, Node, Node,
+    ] // prettier-ignore
+    if (flags.kind === CC_CANONICAL) return { res, aux: this.trunc(a, 'i32') }
+    return {
+      res: this.pinned('call:cc_result', 'i64', [this.cpu, kind, a, b, res]),
+      aux: this.pinned('call:cc_carries', 'i32', [this.cpu, kind, a, b, res]),
+    }
+  }
+
+  protected override flagState(): LazyFlags {
+    return this.#canonical
+  }
+  protected override setFlagState(flags: LazyFlags): void {
+    this.#setFlags({ at: 'canonical', flags, of: undefined })
+  }
+  #setFlags(flags: FlagState): void {
+    this.#state.flags = flags
+    this.#point = undefined
+  }
+  protected override forgetFlags(): void {}
+
+  override setFlags(of: FlagsOf): void {
+    if (of.kind === 'add' || of.kind === 'sub' || of.kind === 'logic') {
+      this.#setFlags({ at: 'operation', of, exact: isExact(of) })
+      return
+    }
+    const flags = encodeFlags(this, of, () => this.#canonical)
+    this.#setFlags({ at: 'canonical', flags, of })
+  }
+
+  override setFlagBits(bits: { readonly [F in ArithFlag]?: Val }): void {
+    this.setFlagState(setFlagBits(this, this.#canonical, bits))
+  }
+
+  override flag(name: ArithFlag): Val {
+    const cc = conditionOfFlag(name)
+    return (cc && this.#condition(cc)) ?? readFlag(this, this.#canonical, name)
+  }
+
+  override cond(cc: Cond): Val {
+    return this.#condition(cc) ?? readCond(this, this.#canonical, cc)
+  }
+
+  #condition(cc: Cond): Val | undefined {
+    const { flags } = this.#state
+    if (flags.at === 'operation') return conditionOf(this, flags.of, flags.exact, cc)
+    if (flags.at === 'canonical' && flags.of) return cheapCondition(this, flags.of, cc)
+    return undefined
+  }
+
+  /** Flags to their locals, which is where blocks expect each other's. */
+  flushFlags(): void {
+    const { flags } = this.#state
+    if (flags.at === 'locals') return
+    const { kind, values } = this.#raw(flags)
+    this.#setRegister(CC_KIND, this.const('i32', kind))
+    const [a, b, res] = values
+    if (a) this.#setRegister(CC_A, node(a))
+    if (b && kind !== CC_CANONICAL) this.#setRegister(CC_B, node(b))
+    if (res) this.#setRegister(CC_RES, node(res))
+    this.#setFlags({ at: 'locals', kind })
+  }
+
+  #raw(flags: Exclude<FlagState, { readonly at: 'locals' }>): {
+    readonly kind: number
+    readonly values: readonly Val[]
+  } {
+    if (flags.at === 'operation') return { kind: kindOf(flags.of), values: valuesOf(this, flags.of) }
+    const { res, aux } = flags.flags
+    return { kind: CC_CANONICAL, values: [this.zext(aux, 'i64'), this.const('i64', 0), res] }
+  }
+
+  /** Flags to the CPU struct, for helpers that look there. */
+  #commitFlags(): void {
+    const { flags } = this.#state
+    if (flags.at === 'locals' && flags.kind === CC_NONE) {
+      this.internal('cc_commit', [], undefined)
+      return
+    }
+    const { res, aux } = this.#canonical
+    super.do('i64.store', [this.cpu, node(res)], [CPU_FL_RES])
+    super.do('i32.store', [this.cpu, node(aux)], [CPU_FL_AUX])
+    super.do('i32.store', [this.cpu, this.const('i32', CC_NONE)], [CPU_CC_KIND])
+    this.#setRegister(CC_KIND, this.const('i32', CC_NONE))
+    this.#setFlags({ at: 'locals', kind: CC_NONE })
+  }
+
+  // --- branches within the instruction: flags that only one side sets meet in the locals ---
+
+  override if_(condition: Val, then: () => void, otherwise?: () => void): void {
+    const known = this.known(condition)
+    if (known !== undefined) {
+      if (known !== 0n) then()
+      else otherwise?.()
+      return
+    }
+    const before = this.#state.flags
+    const lists: Statement[][] = []
+    const after: FlagState[] = []
+    for (const fill of [then, otherwise]) {
+      lists.push(fill ? this.nested(fill) : [])
+      after.push(this.#state.flags)
+      this.#setFlags(before)
+    }
+    this.#meet(before, lists, after)
+    const [thenList = [], otherwiseList = []] = lists
+    this.current.push({ kind: 'if', condition: node(condition), then: thenList, otherwise: otherwiseList })
+  }
+
+  override unless(all: readonly Val[], any: readonly Val[], rare: () => void): void {
+    const before = this.#state.flags
+    const list = this.nested(rare)
+    const after = this.#state.flags
+    this.#setFlags(before)
+    this.#meet(before, [list], [after])
+    const split = any.length > 0 ? all.length : all.length - 1
+    const conditions = [...all, ...any].map(node)
+    this.current.push({
+      kind: 'unless',
+      all: conditions.slice(0, split),
+      any: conditions.slice(split),
+      rare: list,
+    })
+  }
+
+  #meet(before: FlagState, lists: readonly Statement[][], after: readonly FlagState[]): void {
+    if (after.every((flags) => flags === before)) return
+    this.flushFlags()
+    const kinds = new Set<number | undefined>([])
+    const outer = this.current
+    for (const [i, list] of lists.entries()) {
+      this.#setFlags(after[i] ?? before)
+      this.current = list
+      if (this.#state.flags === before) this.#setFlags(locals(before))
+      else this.flushFlags()
+      this.current = outer
+      const { flags } = this.#state
+      kinds.add(flags.at === 'locals' ? flags.kind : undefined)
+    }
+    if (lists.length === 1) kinds.add(kindIn(locals(before)))
+    const [only] = kinds
+    this.#setFlags({ at: 'locals', kind: kinds.size === 1 ? only : undefined })
+  }
+
+  override loop(body: () => Val): void {
+    this.flushFlags()
+    const before = this.#state.flags
+    this.#setFlags({ at: 'locals', kind: undefined })
+    const entered = this.#state.flags
+    let again: Node | undefined
+    const list = this.nested(() => {
+      again = node(body())
+      this.flushFlags()
+    })
+    if (!again) throw new Error('a loop body must return its condition')
+    if (this.#state.flags === entered) this.#setFlags(before)
+    else this.#setFlags({ at: 'locals', kind: undefined })
+    this.current.push({ kind: 'loop', body: list, again })
+  }
+
+  // --- leaving ---
+
+  #exitPoint(): ExitPoint {
+    if (this.#point) return this.#point
+    const { flags } = this.#state
+    const raw = flags.at === 'locals' ? undefined : this.#raw(flags)
+    const made: ExitPoint = {
+      rip: this.#at.rip,
+      retired: this.#at.index,
+      flags: raw && { kind: raw.kind, values: raw.values.map(node) },
+    }
+    if (flags.at !== 'locals') {
+      for (const reg of [CC_KIND, CC_A, CC_B, CC_RES]) {
+        this.#state.used |= bit(reg)
+        this.#state.written |= bit(reg)
+      }
+    }
+    if (this.atTop) this.#point = made
+    return made
+  }
+
+  protected override emit(statement: Statement): void {
+    switch (statement.kind) {
+      case 'exit':
+      case 'load':
+      case 'store':
+      case 'rmwBegin':
+      case 'rmwEnd':
+        this.current.push({ ...statement, at: this.#exitPoint() })
+        return
+      default:
+        this.current.push(statement)
+    }
+  }
+
+  protected override resultIn(variable: Variable): Node {
+    return new Node('once', variable.ty, { variable })
+  }
+
+  get #next(): number {
+    return this.#at.rip + this.#at.record.getUint8(REC_LEN)
+  }
+
+  override nextRip(): Node {
+    return this.#ripAt(this.#next)
+  }
+
+  get #isCall(): boolean {
+    return this.row.mnemonic === 'call'
+  }
+
+  override branchRel(condition?: Val, commit?: () => void): void {
+    this.flushFlags()
+    const taken = (): void => {
+      commit?.()
+      const target = this.#at.page + Number(this.#at.record.getBigInt64(REC_IMM, true))
+      if (this.#isCall) this.#transfer(undefined, target, 'call')
+      else this.current.push({ kind: 'goto', rip: target })
+    }
+    if (condition) this.if_(condition, taken)
+    else {
+      taken()
+      if (this.atTop) this.#state.ended = true
+    }
+  }
+
+  override branchTo(rip: Val, commit?: () => void): void {
+    const target = node(rip)
+    if (commit && this.width === 64) {
+      const sixteen = this.const('i32', 16)
+      const suspicious = this.ne(this.sar(this.shl(target, sixteen), sixteen), target)
+      this.if_(suspicious, () => this.call('check_near', [target]))
+    }
+    commit?.()
+    this.flushFlags()
+    this.#transfer(target, 0, this.#isCall ? 'call' : this.row.mnemonic === 'ret' ? 'return' : 'jump')
+    this.#state.ended = true
+  }
+
+  #transfer(target: Node | undefined, rip: number, how: 'call' | 'jump' | 'return'): void {
+    const { flags } = this.#state
+    const cc = flags.at === 'locals' ? flags.kind : undefined
+    const returns = how === 'call' ? this.#next : undefined
+    if (how === 'call') this.#state.called = true
+    this.current.push({ kind: 'transfer', target, rip, how, returns, cc })
+    if (how === 'call') this.#setFlags({ at: 'locals', kind: CC_NONE })
+  }
+
+  /** After the last instruction of a block that does not branch itself. */
+  finish(end: 'next' | 'leave' | 'more'): void {
+    if (this.#state.ended) return
+    if (this.#stored && end !== 'leave')
+      this.current.push({ kind: 'valid', rip: this.#next, at: this.#exitPoint() })
+    if (end === 'more') return
+    this.flushFlags()
+    this.current.push({ kind: end === 'next' ? 'goto' : 'leave', rip: this.#next })
+    this.#state.ended = true
+  }
+
+  // --- helpers ---
+
+  override call(name: string, args: readonly Val[], into?: Variable): Node | undefined {
+    const entry = importOf(name)
+    if (args.length !== entry.params.length)
+      throw new Error(`${this.row.id}: ${name} takes ${entry.params.length} arguments`)
+    const nodes = args.map((arg, i) => this.argument(arg, entry.params[i] as WasmTy, name))
+    const { registers, flags, mode, stores } = effectsOf(name)
+    if (flags) this.#commitFlags()
+    if (entry.fault || entry.transfers) {
+      super.do('i64.store', [this.cpu, this.#ripAt(this.#at.rip)], [CPU_RIP])
+      super.do('i64.store', [this.cpu, this.nextRip()], [CPU_NEXT_RIP])
+    }
+    if (registers !== 0n) this.current.push({ kind: 'spill', regs: registers })
+    const result = into ?? (entry.result ? this.variable(entry.result) : undefined)
+    this.current.push({ kind: 'call', name, args: nodes, result })
+    if (registers !== 0n) this.current.push({ kind: 'reload', regs: registers })
+    this.#reload(this.#addressed & XMMS)
+    if (mode) this.current.push({ kind: 'reload', regs: CONTROLS })
+    if (stores) this.#stored = true
+    if (entry.fault) this.faultCheck()
+    if (entry.transfers) this.#transferred(name)
+    return result && !into ? this.valueIn(result) : undefined
+  }
+
+  /** A string instruction that is complete goes on; everything else that transfers is for the run loop. */
+  #transferred(name: string): void {
+    const leave = (): void => this.emit({ kind: 'exit', exit: 'transfer', args: [] })
+    if (name.startsWith('str_')) this.if_(this.ne(this.getCpu('i64', CPU_NEXT_RIP), this.nextRip()), leave)
+    else {
+      leave()
+      if (this.atTop) this.#state.ended = true
+    }
+  }
+
+  protected override faultCheck(): void {
+    this.if_(this.getCpu('i32', CPU_FAULT), () => this.emit({ kind: 'exit', exit: 'fault', args: [] }))
+  }
+}
+
+/** Where flags are after flushFlags(). */
+function locals(flags: FlagState): FlagState {
+  if (flags.at === 'locals') return flags
+  return { at: 'locals', kind: flags.at === 'operation' ? kindOf(flags.of) : CC_CANONICAL }
+}
+
+const kindIn = (flags: FlagState): number | undefined => (flags.at === 'locals' ? flags.kind : undefined)
+
+/** The result is a + b or a - b, with no carry that came in: then one comparison tells the carry that goes out. */
+function isExact(of: Operation): boolean {
+  if (of.kind === 'logic') return true
+  let result = resolve(node(of.result))
+  const [first] = result.args
+  if (result.op === 'i32.and' && result.args[1]?.kind === 'const' && first) result = resolve(first)
+  if (!result.op.endsWith(`.${of.kind}`)) {
+    // Constants were folded, or nothing was added: the carry cannot be told from the shape.
+    return false
+  }
+  const [a, b] = result.args
+  return a !== undefined && b !== undefined && same(a, of.a) && same(b, of.b)
+}
+
+function same(a: Node, b: Val): boolean {
+  const [x, y] = [resolve(a), resolve(node(b))]
+  if (x === y) return true
+  return x.kind === 'const' && y.kind === 'const' && BigInt(x.value) === BigInt(y.value)
+}

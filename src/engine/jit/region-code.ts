@@ -1,0 +1,694 @@
+/**
+ * One region as one WebAssembly function (cpu, base, budget, depth) -> REGION_*: blocks under structured control flow,
+ * registers in locals, loaded at the entry and stored where it is left.
+ *
+ * Leaving: a fault, a request and what only the run loop can do go through one common exit; `site` says where it was. Guest
+ * calls nest as WebAssembly calls: what comes back goes on here only if it returned to the right place and this code stands.
+ */
+import { CALL_DEPTH_MAX, CC_CANONICAL, CC_NONE, REGION_ENTER, REGION_NEAR } from '../../abi/jit.ts'
+import { REGION_VALID } from '../../abi/code-cache.ts'
+import {
+  CPU_BUDGET,
+  CPU_CC_A,
+  CPU_CC_B,
+  CPU_CC_KIND,
+  CPU_CC_RES,
+  CPU_FAULT,
+  CPU_INHIBIT,
+  CPU_NEXT_RIP,
+  CPU_REQ,
+  CPU_RIP,
+  CPU_RMW_ADDR,
+  CPU_SCRATCH,
+  CPU_SCRATCH_SLOTS,
+  CPU_TLB,
+  MODE_CS64,
+  MODE_CS_MASK,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_EXEC,
+  TLB_GFN,
+  TLB_HOST,
+  TLB_READ,
+  TLB_WRITE,
+} from '../../abi/layout.ts'
+import { Label } from '../../wasm/code.ts'
+import type { CodeBuilder } from '../../wasm/code.ts'
+import { Generator, LocalPool } from '../emit/generate.ts'
+import type { BackEnd } from '../emit/generate.ts'
+import type { ExitPoint, Node, Statement } from '../emit/ir.ts'
+import { ACCESS } from '../interp/support.ts'
+import type { AccessSize } from '../interp/support.ts'
+import type { Block, Region } from './discover.ts'
+import { structure } from './graph.ts'
+import type { Structure } from './graph.ts'
+import { JitEmit } from './jit-emit.ts'
+import type { BlockState } from './jit-emit.ts'
+import {
+  CC_A,
+  CC_B,
+  CC_KIND,
+  CC_RES,
+  CONTROLS,
+  CR0,
+  GPRS,
+  XMMS,
+  XMM_FIRST,
+  bit,
+  listed,
+  offsetOf,
+  typeOf,
+} from './registers.ts'
+
+type Of<Kind extends Statement['kind']> = Extract<Statement, { readonly kind: Kind }>
+
+const [CPU, BASE, BUDGET, DEPTH] = [0, 1, 2, 3]
+const PAGE = 4096
+const STATE = GPRS | XMMS
+const ENTRY_MASK = (TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT
+const BOUNCE = CPU_SCRATCH + (CPU_SCRATCH_SLOTS - 1) * 16
+/** `site`: RIP relative to the first page in the low bits, instructions retired in the block above them. */
+const SITE_RIP_BITS = 20
+
+/** Functions that compiled code calls. */
+export interface Imports {
+  index(name: string): number
+}
+
+export interface RegionTarget {
+  readonly code: CodeBuilder
+  readonly imports: Imports
+  /** Address of the region's struct (abi/code-cache.ts, REGION_*). */
+  readonly region: number
+}
+
+interface RecordedBlock {
+  readonly block: Block
+  readonly statements: readonly Statement[]
+  readonly state: BlockState
+}
+
+/** The statements of every block. Flags at a block's start are known where it has one predecessor, recorded before it. */
+function record(
+  region: Region,
+  shape: Structure,
+  successors: readonly (readonly number[])[],
+): RecordedBlock[] {
+  const recorded: RecordedBlock[] = []
+  const from = new Map<number, number[]>()
+  successors.forEach((list, block) => list.forEach((to) => from.set(to, [...(from.get(to) ?? []), block])))
+  for (const index of shape.order) {
+    const block = region.blocks[index]
+    if (!block) throw new Error('unreachable')
+    const predecessors = from.get(index) ?? []
+    const before = predecessors.length === 1 ? recorded[predecessors[0] ?? 0]?.state.flags : undefined
+    const kind = index === 0 ? (predecessors.length === 0 ? CC_NONE : undefined) : flagsAfter(before)
+    recorded[index] = recordBlock(region, block, kind)
+  }
+  return recorded
+}
+
+const flagsAfter = (flags: BlockState['flags'] | undefined): number | undefined =>
+  flags?.at === 'locals' ? flags.kind : undefined
+
+function recordBlock(region: Region, block: Block, kind: number | undefined): RecordedBlock {
+  const state: BlockState = {
+    mode: region.mode,
+    flags: { at: 'locals', kind },
+    used: 0n,
+    written: 0n,
+    ended: false,
+    called: false,
+  }
+  const statements: Statement[] = []
+  for (const [index, { handler, record: bytes, rip, page, crosses }] of block.records.entries()) {
+    if (crosses) statements.push({ kind: 'crossing', rip, page: page + PAGE, index })
+    const emit = new JitEmit({ handler, record: bytes, rip, page, index }, state)
+    const last = index === block.records.length - 1
+    try {
+      handler.semantics(emit)
+    } catch (cause) {
+      throw new Error(`semantics of ${handler.row.id}, width ${handler.width}, form ${handler.form}`, {
+        cause,
+      })
+    }
+    emit.finish(last ? block.end : 'more')
+    statements.push(...emit.statements())
+    if (state.ended) break
+  }
+  return { block, statements, state }
+}
+
+/** Registers that may be newer in their locals than in the CPU struct, at the start of each block. */
+function dirtyAtStart(
+  recorded: readonly RecordedBlock[],
+  order: readonly number[],
+  successors: readonly (readonly number[])[],
+): bigint[] {
+  const dirty = recorded.map(() => 0n)
+  for (let changed = true; changed;) {
+    changed = false
+    for (const index of order) {
+      const entry = recorded[index]
+      if (!entry) continue
+      // A call stores everything before it; what comes back is loaded again.
+      const after = entry.state.called ? 0n : (dirty[index] ?? 0n) | (entry.state.written & STATE)
+      for (const to of successors[index] ?? []) {
+        const merged = (dirty[to] ?? 0n) | after
+        if (merged === dirty[to]) continue
+        dirty[to] = merged
+        changed = true
+      }
+    }
+  }
+  return dirty
+}
+
+class RegionCode implements BackEnd {
+  readonly #region: Region
+  readonly #target: RegionTarget
+  readonly #code: CodeBuilder
+  readonly #byRip: ReadonlyMap<number, number>
+  readonly #successors: readonly (readonly number[])[]
+  readonly #shape: Structure
+  readonly #recorded: readonly RecordedBlock[]
+  readonly #dirtyAt: readonly bigint[]
+  readonly #used: bigint
+  readonly #written: bigint
+  readonly #pool: LocalPool
+  readonly #locals: number[] = []
+  readonly #labels = new Map<number, Label>()
+  readonly #exit = new Label('exit')
+  readonly #out = new Label('out')
+  readonly #site: number
+  readonly #tlb: number
+  readonly #bounced: number
+  /** What is emitted at the moment. */
+  #block = 0
+  #dirty = 0n
+
+  constructor(region: Region, target: RegionTarget) {
+    this.#region = region
+    this.#target = target
+    this.#code = target.code
+    this.#byRip = new Map(region.blocks.map(({ rip }, index) => [rip, index]))
+    const all = region.blocks.map(({ targets }) =>
+      [...new Set(targets)].flatMap((rip) => this.#byRip.get(rip) ?? []),
+    )
+    const irregular = structure({ successors: all }).irregular
+    this.#successors = all.map((list, from) => list.filter((to) => !irregular.has(`${from} ${to}`)))
+    this.#shape = structure({ successors: this.#successors })
+    this.#recorded = record(region, this.#shape, this.#successors)
+    this.#dirtyAt = dirtyAtStart(this.#recorded, this.#shape.order, this.#successors)
+    const states = this.#shape.order.flatMap((index) => this.#recorded[index]?.state ?? [])
+    this.#used = states.reduce((sum, { used }) => sum | used, 0n)
+    this.#written = states.reduce((sum, { written }) => sum | written, 0n)
+    for (const reg of listed(this.#used)) this.#locals[reg] = this.#code.local(typeOf(reg))
+    this.#site = this.#code.local('i32')
+    this.#tlb = this.#code.local('i32')
+    this.#bounced = this.#code.local('i32')
+    this.#pool = new LocalPool(this.#code)
+  }
+
+  emit(): void {
+    const code = this.#code
+    // Asked to stop, or no budget: nothing was touched yet.
+    code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').if()
+    this.#storeRip(this.#region.entry)
+    code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER).return()
+    code.end()
+    this.#reload(this.#used)
+    code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
+    code.block(this.#out).block(this.#exit)
+    this.#tree(0)
+    code.end() // exit
+    code.get(CPU)
+    code
+      .get(BASE)
+      .get(this.#site)
+      .i32(32 - SITE_RIP_BITS)
+      .op('i32.shl')
+      .i32(32 - SITE_RIP_BITS)
+      .op('i32.shr_s')
+    code.op('i64.extend_i32_s').op('i64.add')
+    this.#truncate()
+    code.op('i64.store', CPU_RIP)
+    code.get(BUDGET).get(this.#site).i32(SITE_RIP_BITS).op('i32.shr_u').op('i32.sub').set(BUDGET)
+    code.end() // out
+    this.#dirty = this.#written & STATE
+    this.#spill(STATE)
+    this.#storeFlags(undefined)
+    code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER)
+  }
+
+  get #long(): boolean {
+    return (this.#region.mode & MODE_CS_MASK) === MODE_CS64
+  }
+
+  #truncate(): void {
+    if (!this.#long) this.#code.i64(0xffff_ffffn).op('i64.and')
+  }
+
+  /** Pushes base + relative as a RIP. */
+  #pushRip(relative: number): void {
+    this.#code.get(BASE).i64(relative).op('i64.add')
+    this.#truncate()
+  }
+
+  #storeRip(relative: number): void {
+    this.#code.get(CPU)
+    this.#pushRip(relative)
+    this.#code.op('i64.store', CPU_RIP)
+  }
+
+  // --- registers ---
+
+  register(reg: number, written: boolean): number {
+    const local = this.#locals[reg]
+    if (local === undefined) throw new Error(`register ${reg} has no local`)
+    if (written) this.#dirty |= bit(reg)
+    return local
+  }
+
+  #reload(regs: bigint): void {
+    const code = this.#code
+    for (const reg of listed(regs & this.#used & (STATE | CONTROLS))) {
+      const type = typeOf(reg)
+      const op = type === 'i64' ? 'i64.load' : type === 'v128' ? 'v128.load' : 'i32.load'
+      code.get(CPU).op(op, offsetOf(reg)).set(this.register(reg, false))
+    }
+  }
+
+  #spill(regs: bigint): void {
+    const code = this.#code
+    for (const reg of listed(regs & this.#dirty & STATE)) {
+      const op = reg < XMM_FIRST ? 'i64.store' : 'v128.store'
+      code.get(CPU).get(this.register(reg, false)).op(op, offsetOf(reg))
+    }
+  }
+
+  /** Flags as they are in the locals to the CPU struct; kind as far as it is known. */
+  #storeFlags(kind: number | undefined): void {
+    const code = this.#code
+    if (kind === CC_NONE || (this.#used & bit(CC_KIND)) === 0n) return
+    const store = (reg: number, op: string, offset: number): void => {
+      if ((this.#used & bit(reg)) !== 0n) code.get(CPU).get(this.register(reg, false)).op(op, offset)
+    }
+    if (kind === undefined) code.get(this.register(CC_KIND, false)).if()
+    store(CC_KIND, 'i32.store', CPU_CC_KIND)
+    store(CC_A, 'i64.store', CPU_CC_A)
+    if (kind !== CC_CANONICAL) store(CC_B, 'i64.store', CPU_CC_B)
+    store(CC_RES, 'i64.store', CPU_CC_RES)
+    if (kind === undefined) code.end()
+  }
+
+  // --- control flow ---
+
+  #tree(index: number): void {
+    const header = this.#shape.headers.has(index)
+    const children = this.#shape.children[index] ?? []
+    if (header) {
+      const label = new Label(`loop ${index}`)
+      this.#labels.set(index, label)
+      this.#code.loop(label)
+    }
+    const inner = header ? this.#labels.get(index) : undefined
+    for (const child of children.toReversed()) {
+      const label = new Label(`block ${child}`)
+      this.#labels.set(child, label)
+      this.#code.block(label)
+    }
+    this.#emitBlock(index)
+    for (const child of children) {
+      this.#code.end()
+      this.#tree(child)
+    }
+    if (inner) this.#code.end()
+  }
+
+  #emitBlock(index: number): void {
+    const entry = this.#recorded[index]
+    if (!entry) throw new Error('unreachable')
+    this.#block = index
+    this.#dirty = this.#dirtyAt[index] ?? 0n
+    this.#pool.reset()
+    new Generator(this.#code, this.#pool, this).run(entry.statements)
+    this.#code.op('unreachable')
+  }
+
+  get #count(): number {
+    return this.#recorded[this.#block]?.block.records.length ?? 0
+  }
+
+  /** From the end of the current block to a place in the code. */
+  #goto(g: Generator, rip: number): void {
+    const { code } = g
+    const to = this.#byRip.get(rip)
+    code.get(BUDGET).i32(this.#count).op('i32.sub').set(BUDGET)
+    if (to === undefined || !(this.#successors[this.#block] ?? []).includes(to))
+      return this.#elsewhere(rip, undefined)
+    const back = (this.#shape.position[to] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
+    if (back) {
+      code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').if()
+      code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit)
+      code.end()
+    }
+    this.#checkPage(rip)
+    const label = this.#labels.get(to)
+    if (!label) throw new Error(`block ${to} has no label`)
+    code.br(label)
+  }
+
+  /** Leaves for other compiled code, or the interpreter, at a place outside. The budget is settled. */
+  #elsewhere(rip: number, kind: number | undefined): void {
+    const code = this.#code
+    this.#spill(STATE)
+    this.#storeFlags(kind)
+    code.get(CPU)
+    this.#pushRip(rip)
+    code.get(BUDGET).get(DEPTH).returnCall(this.#target.imports.index('dispatch'))
+  }
+
+  /** Another page of the region: it must be mapped where it was. */
+  #checkPage(rip: number): void {
+    const block = this.#recorded[this.#block]?.block
+    const from = Math.floor((block?.records.at(-1)?.rip ?? 0) / PAGE)
+    const distance = Math.floor(rip / PAGE)
+    if (distance === from) return
+    const code = this.#code
+    this.#pageTest(distance)
+    code.op('i32.eqz').if()
+    code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit)
+    code.end()
+  }
+
+  /** Pushes 1 if the page at a distance from the first may be fetched from and is the one that was compiled. */
+  #pageTest(distance: number): void {
+    const code = this.#code
+    const page = this.#pool.take('i64')
+    const entry = this.#pool.take('i32')
+    this.#pushRip(distance * PAGE)
+    code.set(page)
+    code
+      .get(this.#tlb)
+      .get(page)
+      .op('i32.wrap_i64')
+      .i32(12 - TLB_ENTRY_SHIFT)
+      .op('i32.shr_u')
+      .i32(ENTRY_MASK)
+    code.op('i32.and').op('i32.add').tee(entry)
+    code.op('i64.load', TLB_EXEC).get(page).op('i64.eq')
+    code
+      .get(entry)
+      .op('i32.load', TLB_GFN)
+      .i32(this.#region.pages.get(distance) ?? -1)
+      .op('i32.eq')
+      .op('i32.and')
+  }
+
+  #siteOf(rip: number, retired: number): number {
+    return (rip & ((1 << SITE_RIP_BITS) - 1)) | (retired << SITE_RIP_BITS)
+  }
+
+  other(g: Generator, statement: Parameters<NonNullable<BackEnd['other']>>[1]): void {
+    const { code } = g
+    switch (statement.kind) {
+      case 'spill':
+        return this.#spill(statement.regs)
+      case 'reload':
+        this.#reload(statement.regs)
+        if (statement.regs & bit(CR0)) code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
+        return
+      case 'goto':
+        return this.#goto(g, statement.rip)
+      case 'leave':
+        code.i32(this.#siteOf(statement.rip, this.#count)).set(this.#site).br(this.#exit)
+        return
+      case 'crossing':
+        this.#pageTest(statement.page / PAGE)
+        code.op('i32.eqz').if()
+        code.i32(this.#siteOf(statement.rip, statement.index)).set(this.#site).br(this.#exit)
+        code.end()
+        return
+      case 'valid':
+        code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').if()
+        this.#flagsToLocals(g, statement.at)
+        code
+          .i32(this.#siteOf(statement.rip, statement.at.retired + 1))
+          .set(this.#site)
+          .br(this.#exit)
+        code.end()
+        return
+      case 'transfer':
+        return this.#transfer(g, statement)
+    }
+  }
+
+  // --- calls, returns, indirect jumps ---
+
+  #transfer(g: Generator, { target, rip, how, returns, cc }: Of<'transfer'>): void {
+    const { code } = g
+    const to = this.#pool.take('i64')
+    if (target) g.value(target)
+    else this.#pushRip(rip)
+    code.set(to)
+    code.get(BUDGET).i32(this.#count).op('i32.sub').set(BUDGET)
+    this.#spill(STATE)
+    this.#storeFlags(cc)
+    if (how === 'jump') {
+      code.get(CPU).get(to).get(BUDGET).get(DEPTH).returnCall(this.#target.imports.index('dispatch'))
+      return
+    }
+    if (how === 'call' && returns !== undefined && this.#continues(returns)) {
+      code.get(DEPTH).i32(CALL_DEPTH_MAX).op('i32.lt_s').if()
+      this.#callAndReturn(to, returns)
+      code.end()
+    }
+    code.get(CPU).get(to).op('i64.store', CPU_NEXT_RIP)
+    code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET)
+    code.i32(REGION_NEAR).return()
+  }
+
+  #continues(returns: number): boolean {
+    const to = this.#byRip.get(returns)
+    return to !== undefined && (this.#successors[this.#block] ?? []).includes(to)
+  }
+
+  #callAndReturn(to: number, returns: number): void {
+    const code = this.#code
+    const wrong = new Label('wrong')
+    const status = this.#pool.take('i32')
+    code.block(wrong)
+    code.get(CPU).get(to).get(BUDGET).get(DEPTH).i32(1).op('i32.add')
+    code.call(this.#target.imports.index('dispatch')).tee(status)
+    code.i32(REGION_NEAR).op('i32.ne').brIf(wrong)
+    code.get(CPU).op('i64.load', CPU_NEXT_RIP)
+    this.#pushRip(returns)
+    code.op('i64.ne').brIf(wrong)
+    code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').brIf(wrong)
+    code.get(CPU).op('i32.load', CPU_BUDGET).set(BUDGET)
+    this.#dirty = 0n
+    this.#reload(this.#used)
+    if ((this.#used & bit(CC_KIND)) !== 0n) code.i32(CC_NONE).set(this.register(CC_KIND, false))
+    const block = this.#byRip.get(returns) ?? 0
+    const back = (this.#shape.position[block] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
+    if (back) {
+      code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').if()
+      code.i32(this.#siteOf(returns, 0)).set(this.#site).br(this.#exit)
+      code.end()
+    }
+    this.#checkPage(returns)
+    const label = this.#labels.get(block)
+    if (!label) throw new Error(`block ${block} has no label`)
+    code.br(label)
+    code.end() // wrong
+    code.get(status).return()
+  }
+
+  // --- leaving within an instruction ---
+
+  #flagsToLocals(g: Generator, at: ExitPoint | undefined): void {
+    if (!at?.flags) return
+    const { kind, values } = at.flags
+    const [a, b, res] = values
+    const put = (reg: number, value: Node | undefined): void => {
+      if (!value) return
+      g.rareValue(value)
+    }
+    // All are computed before the first is overwritten: they may come from each other.
+    put(CC_A, a)
+    put(CC_B, b)
+    put(CC_RES, res)
+    g.code.set(this.register(CC_RES, false)).set(this.register(CC_B, false)).set(this.register(CC_A, false))
+    g.code.i32(kind).set(this.register(CC_KIND, false))
+  }
+
+  #leave(g: Generator, at: ExitPoint | undefined): void {
+    if (!at) throw new Error('an exit without a place')
+    this.#flagsToLocals(g, at)
+    g.code.i32(this.#siteOf(at.rip, at.retired)).set(this.#site).br(this.#exit)
+  }
+
+  exit(g: Generator, { exit, at }: Of<'exit'>): void {
+    if (exit === 'fault') return this.#leave(g, at)
+    if (exit !== 'transfer' || !at) throw new Error(`an exit ${exit}`)
+    // A helper set CPU_NEXT_RIP.
+    this.#flagsToLocals(g, at)
+    const { code } = g
+    code.get(CPU).get(CPU).op('i64.load', CPU_NEXT_RIP).op('i64.store', CPU_RIP)
+    code
+      .get(BUDGET)
+      .i32(at.retired + 1)
+      .op('i32.sub')
+      .set(BUDGET)
+      .br(this.#out)
+  }
+
+  #faultCheck(g: Generator, at: ExitPoint | undefined): void {
+    g.code.get(CPU).op('i32.load', CPU_FAULT).if()
+    this.#leave(g, at)
+    g.code.end()
+  }
+
+  // --- guest memory ---
+
+  /** Leaves the host address in a local and 1 on the stack if the TLB knows it. */
+  #lookUp(g: Generator, gva: number, bytes: number, tag: number, entry: number): void {
+    const { code } = g
+    code
+      .get(gva)
+      .op('i32.wrap_i64')
+      .i32(12 - TLB_ENTRY_SHIFT)
+      .op('i32.shr_u')
+      .i32(ENTRY_MASK)
+      .op('i32.and')
+    code.get(this.#tlb).op('i32.add').set(entry)
+    code.get(gva)
+    if (bytes > 1) code.i64(bytes - 1).op('i64.add')
+    code.i64(-4096).op('i64.and').get(entry).op('i64.load', tag).op('i64.eq')
+  }
+
+  #host(code: CodeBuilder, entry: number, gva: number): void {
+    code
+      .get(entry)
+      .op('i32.load', TLB_HOST)
+      .get(gva)
+      .op('i32.wrap_i64')
+      .i32(0xfff)
+      .op('i32.and')
+      .op('i32.add')
+  }
+
+  load(g: Generator, { result, bytes, gva, seg, at }: Of<'load'>): void {
+    const { code } = g
+    const address = g.inLocal(gva)
+    const entry = g.locals.take('i32')
+    const slot = g.slotOf(result)
+    const access = ACCESS[bytes as AccessSize]
+    this.#lookUp(g, address, bytes, TLB_READ, entry)
+    code.if()
+    this.#host(code, entry, address)
+    code.op(access.load).set(slot)
+    code.else()
+    if (bytes === 16) {
+      code.get(address).get(CPU).i32(BOUNCE).op('i32.add')
+      g.value(seg)
+      code.call(this.#target.imports.index('mem_load128')).get(CPU).op('v128.load', BOUNCE).set(slot)
+    } else {
+      code.get(address)
+      g.value(seg)
+      code.call(this.#target.imports.index(`mem_load${bytes * 8}`)).set(slot)
+    }
+    this.#faultCheck(g, at)
+    code.end()
+  }
+
+  store(g: Generator, { value, bytes, gva, seg, at }: Of<'store'>): void {
+    const { code } = g
+    const address = g.inLocal(gva)
+    const stored = g.inLocal(value)
+    const entry = g.locals.take('i32')
+    const access = ACCESS[bytes as AccessSize]
+    this.#lookUp(g, address, bytes, TLB_WRITE, entry)
+    code.if()
+    this.#host(code, entry, address)
+    code.get(stored).op(access.store)
+    code.else()
+    this.#mayStore(g, address, bytes, at)
+    code.get(address)
+    if (bytes === 16) {
+      code.get(CPU).get(stored).op('v128.store', BOUNCE)
+      code.get(CPU).i32(BOUNCE).op('i32.add')
+    } else code.get(stored)
+    g.value(seg)
+    code.call(this.#target.imports.index(`mem_store${bytes * 8}`))
+    this.#faultCheck(g, at)
+    code.end()
+  }
+
+  /** Before a store on the slow way: over decoded code of this vCPU it is the interpreter that makes it. */
+  #mayStore(g: Generator, address: number, bytes: number, at: ExitPoint | undefined): void {
+    const { code } = g
+    code.get(address).i32(bytes).call(this.#target.imports.index('jit_may_store')).op('i32.eqz').if()
+    // The instruction runs alone, so that it does not lead back here.
+    code.get(CPU).i32(1).op('i32.store', CPU_INHIBIT)
+    this.#leave(g, at)
+    code.end()
+  }
+
+  rmwBegin(g: Generator, { result, bytes, gva, seg, locked, at }: Of<'rmwBegin'>): void {
+    const { code } = g
+    const address = g.inLocal(gva)
+    const entry = g.locals.take('i32')
+    const host = g.slotOf(result)
+    code.i32(0).set(this.#bounced)
+    this.#lookUp(g, address, bytes, TLB_WRITE, entry)
+    if (locked && bytes > 1) {
+      code
+        .get(address)
+        .op('i32.wrap_i64')
+        .i32(bytes - 1)
+        .op('i32.and')
+        .op('i32.eqz')
+        .op('i32.and')
+    }
+    code.if()
+    this.#host(code, entry, address)
+    code.set(host)
+    code.else()
+    this.#mayStore(g, address, bytes, at)
+    code.get(address).i32(bytes | (locked ? 0x100 : 0))
+    g.value(seg)
+    code.call(this.#target.imports.index('mem_rmw_begin')).tee(host).op('i32.eqz').if()
+    this.#leave(g, at)
+    code.end()
+    code.get(CPU).op('i32.load', CPU_RMW_ADDR).set(this.#bounced)
+    code.end()
+  }
+
+  rmwEnd(g: Generator, { at }: Of<'rmwEnd'>): void {
+    const { code } = g
+    code.get(this.#bounced).if()
+    code.call(this.#target.imports.index('mem_rmw_end'))
+    this.#faultCheck(g, at)
+    code.end()
+  }
+
+  // --- functions ---
+
+  call(g: Generator, { name, args, result }: Of<'call'>): void {
+    const internal = name.startsWith('@')
+    if (internal) g.code.get(CPU)
+    for (const arg of args) g.value(arg)
+    g.code.call(this.#target.imports.index(internal ? name.slice(1) : name))
+    if (result) g.code.set(g.slotOf(result))
+  }
+
+  pureCall(g: Generator, name: string): void {
+    g.code.call(this.#target.imports.index(name))
+  }
+}
+
+export function emitRegion(region: Region, target: RegionTarget): void {
+  new RegionCode(region, target).emit()
+}

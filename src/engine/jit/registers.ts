@@ -1,0 +1,62 @@
+/**
+ * What compiled code keeps in WebAssembly locals, numbered; sets of them are bit masks.
+ *
+ *   0..15   general registers, i64      16..31  XMM registers, v128
+ *   32..35  flags: CC_* kind, and the operands and result that it is about (abi/jit.ts)
+ *   36, 37  CR0, CR4: read by every vector instruction
+ */
+import { CPU_CR0, CPU_CR4, CPU_GPR, CPU_XMM, CPU_XMM_STRIDE } from '../../abi/layout.ts'
+import type { Ty } from '../../isa/emit.ts'
+
+export const XMM_FIRST = 16
+export const CC_KIND = 32
+export const CC_A = 33
+export const CC_B = 34
+export const CC_RES = 35
+export const CR0 = 36
+export const CR4 = 37
+export const REGISTER_COUNT = 38
+
+export const GPRS = 0xffffn
+export const XMMS = 0xffff_0000n
+export const CONTROLS = (1n << BigInt(CR0)) | (1n << BigInt(CR4))
+
+export const bit = (reg: number): bigint => 1n << BigInt(reg)
+
+/** Numbers of a set. */
+export function listed(set: bigint): number[] {
+  const list: number[] = []
+  for (let reg = 0; reg < REGISTER_COUNT; reg++) if ((set >> BigInt(reg)) & 1n) list.push(reg)
+  return list
+}
+
+export function typeOf(reg: number): 'i32' | 'i64' | 'v128' {
+  if (reg < XMM_FIRST) return 'i64'
+  if (reg < CC_KIND) return 'v128'
+  return reg === CC_KIND || reg >= CR0 ? 'i32' : 'i64'
+}
+
+/** Where the CPU struct keeps it; flags have their own way. */
+export function offsetOf(reg: number): number {
+  if (reg < XMM_FIRST) return CPU_GPR + reg * 8
+  if (reg < CC_KIND) return CPU_XMM + (reg - XMM_FIRST) * CPU_XMM_STRIDE
+  if (reg === CR0) return CPU_CR0
+  if (reg === CR4) return CPU_CR4
+  throw new Error(`register ${reg} has no place in the CPU struct`)
+}
+
+/** The register, and the byte within it, that an access to the CPU struct means; undefined: plain memory. */
+export function registerAt(
+  ty: Ty,
+  offset: number,
+): { readonly reg: number; readonly byte: number } | undefined {
+  if (offset >= CPU_GPR && offset < CPU_GPR + 16 * 8) return { reg: offset >> 3, byte: offset & 7 }
+  if (offset >= CPU_XMM && offset < CPU_XMM + 16 * CPU_XMM_STRIDE) {
+    const byte = (offset - CPU_XMM) % CPU_XMM_STRIDE
+    if (byte >= 16) return undefined // the upper halves stay in memory
+    return { reg: XMM_FIRST + Math.floor((offset - CPU_XMM) / CPU_XMM_STRIDE), byte }
+  }
+  if (ty === 'i32' && offset === CPU_CR0) return { reg: CR0, byte: 0 }
+  if (ty === 'i32' && offset === CPU_CR4) return { reg: CR4, byte: 0 }
+  return undefined
+}

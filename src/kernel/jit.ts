@@ -1,0 +1,138 @@
+/**
+ * The kernel's side of compiled code: which places wait for compilation, and how a region stands in for the record of its
+ * first instruction. Regions belong to this vCPU's code cache; a write to one of their pages, or a flush, ends them.
+ */
+import {
+  PAGE_REGIONS,
+  PAGE_WRITES,
+  REGION_INDEX,
+  REGION_RECORD,
+  REGION_SAVED,
+  REGION_SIZE,
+  REGION_VALID,
+} from '../abi/code-cache.ts'
+import {
+  QUEUE_ENTRY_SHIFT,
+  QUEUE_KEY,
+  QUEUE_NEIGHBOURS,
+  QUEUE_NO_PAGE,
+  QUEUE_VPAGE,
+  JIT_QUEUE_DUE,
+  JIT_QUEUE_MAX,
+} from '../abi/jit.ts'
+import {
+  CPU_JIT_MASK,
+  CPU_JIT_QUEUE,
+  CPU_JIT_QUEUED,
+  CPU_JIT_SINCE,
+  CPU_TLB,
+  MODE_CS16,
+  MODE_CS_MASK,
+  MODE_FLAT,
+  REQ_JIT,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_EXEC,
+  TLB_GFN,
+} from '../abi/layout.ts'
+import { REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
+import { arena_take, holds_code, page_of } from './code-cache.ts'
+import { own_access, page, page_code, page_gfn } from './mmu.ts'
+import { cpu, cpu_request, fault_pending } from './state.ts'
+import { ACC_WRITE } from './arch.ts'
+
+const HANDLER_STALE: u16 = 0
+const HANDLER_REGION: u16 = 6
+/** Pages that are written more often than this are not compiled any more: they stay with the interpreter. */
+const WRITES_MAX: u32 = 64
+
+/** gfn that may be fetched from at a linear page, as far as the TLB knows. */
+function gfn_of(vpage: u64): u32 {
+  const index = <usize>(vpage >> 12) & (TLB_ENTRIES - 1)
+  const entry = <usize>load<u32>(cpu, CPU_TLB) + (index << TLB_ENTRY_SHIFT)
+  return load<u64>(entry, TLB_EXEC) == vpage ? load<u32>(entry, TLB_GFN) : <u32>QUEUE_NO_PAGE
+}
+
+/** A place was reached often by a branch: `record` of (gpa << 8 | mode) in the linear page `vpage`. */
+export function jit_request(key: u64, vpage: u64, record: u32): void {
+  const mode = <u32>key & 0xff
+  if (!(mode & MODE_FLAT) || (mode & MODE_CS_MASK) == MODE_CS16) return
+  const op = load<u16>(record, REC_OP)
+  if (op == HANDLER_STALE || op == HANDLER_REGION) return
+  const page = page_of(<u32>(key >> 20))
+  if (page == 0 || load<u32>(page, PAGE_WRITES) > WRITES_MAX) return
+  const queued = load<u32>(cpu, CPU_JIT_QUEUED)
+  const queue = cpu + CPU_JIT_QUEUE
+  for (let i: u32 = 0; i < queued; i++) {
+    if (load<u64>(queue + (i << QUEUE_ENTRY_SHIFT), QUEUE_KEY) == key) return
+  }
+  if (queued >= <u32>JIT_QUEUE_MAX) return
+  const entry = queue + (queued << QUEUE_ENTRY_SHIFT)
+  store<u64>(entry, key, QUEUE_KEY)
+  store<u64>(entry, vpage, QUEUE_VPAGE)
+  store<u32>(entry, gfn_of(vpage - 0x1000), QUEUE_NEIGHBOURS)
+  store<u32>(entry, gfn_of(vpage + 0x1000), QUEUE_NEIGHBOURS + 4)
+  store<u32>(entry, gfn_of(vpage + 0x2000), QUEUE_NEIGHBOURS + 8)
+  if (queued == 0) store<u32>(cpu, 0, CPU_JIT_SINCE)
+  store<u32>(cpu, queued + 1, CPU_JIT_QUEUED)
+  // At threshold 1 nothing waits: that is how tests see compiled code early.
+  if (queued + 1 >= <u32>JIT_QUEUE_DUE || load<u32>(cpu, CPU_JIT_MASK) == 0) cpu_request(cpu, REQ_JIT)
+}
+
+/** A region for `record`, not in force yet; 0 if the arena is full or the record is gone. */
+export function jit_region(record: u32): u32 {
+  const op = load<u16>(record, REC_OP)
+  if (op == HANDLER_STALE || op == HANDLER_REGION) return 0
+  const region = arena_take(REGION_SIZE)
+  if (region == 0) return 0
+  store<u32>(region, 0, REGION_VALID)
+  store<u32>(region, record, REGION_RECORD)
+  return <u32>region
+}
+
+/** The region holds code of a page. False: no room, the region must not be attached. */
+export function jit_region_page(region: u32, gfn: u32): bool {
+  const page = page_of(gfn)
+  if (page == 0) return false
+  const link = arena_take(16)
+  if (link == 0) return false
+  store<u32>(link, load<u32>(page, PAGE_REGIONS))
+  store<u32>(link, region, 4)
+  store<u32>(page, <u32>link, PAGE_REGIONS)
+  return true
+}
+
+/** From now on the region's function runs in place of its record. */
+export function jit_attach(region: u32, index: u32): void {
+  const record: usize = load<u32>(region, REGION_RECORD)
+  memory.copy(region + REGION_SAVED, record, REC_SIZE)
+  store<u32>(region, index, REGION_INDEX)
+  store<u32>(region, 1, REGION_VALID)
+  store<u32>(record, index, REC_IMM)
+  store<u32>(record, region, REC_IMM + 4)
+  store<u16>(record, HANDLER_REGION, REC_OP)
+}
+
+/** Takes a region out of force; its record, if it stands, is the interpreter's again. */
+export function jit_detach(region: usize): void {
+  if (load<u32>(region, REGION_VALID) == 0) return
+  store<u32>(region, 0, REGION_VALID)
+  const record: usize = load<u32>(region, REGION_RECORD)
+  if (load<u16>(record, REC_OP) == HANDLER_REGION) memory.copy(record, region + REGION_SAVED, REC_SIZE)
+}
+
+/**
+ * False: a store of `bytes` bytes at gva would write over code that this vCPU holds decoded. Otherwise it may go the slow way,
+ * which finds the same fault again if there is one.
+ */
+export function jit_may_store(gva: u64, bytes: u32): bool {
+  const acc = own_access() | ACC_WRITE
+  const off = <u32>gva & 0xfff
+  const here = min<u32>(bytes, 0x1000 - off)
+  page(gva, acc)
+  if (fault_pending()) return true
+  if (page_code && holds_code(page_gfn, off, off + here - 1)) return false
+  if (here == bytes) return true
+  page(gva + here, acc)
+  return fault_pending() || !page_code || !holds_code(page_gfn, 0, bytes - here - 1)
+}
