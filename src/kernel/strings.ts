@@ -53,6 +53,7 @@ import {
   page_gfn,
 } from './mmu.ts'
 import { seg_linear } from './segments.ts'
+import { copy, fill, plain_movs, plain_stos, repeated } from './strings-plain.ts'
 import { cpu, fault_pending, seg } from './state.ts'
 import { tlb_never_hits } from './tlb.ts'
 
@@ -159,6 +160,7 @@ function offset_of(register: u32): u64 {
 // --- MOVS --------------------------------------------------------------------------------------------------------
 
 export function str_movs(bytes: u32, rep: u32, addressBytes: u32, segByte: u32): void {
+  if (plain_movs(ctz(bytes), rep, addressBytes, segByte)) return
   begin(bytes, rep, addressBytes, segByte)
   while (left != 0) {
     const si = offset_of(CPU_RSI)
@@ -195,7 +197,7 @@ function copy_run(fromGva: u64, toGva: u64, count: u32): bool {
   const size: usize = count << shift
   // A destination a little above the source repeats the pattern in between: element by element, not as a move.
   if (to > from && to < from + size) repeat_pattern(from, to, size)
-  else memory.copy(to, from, size)
+  else copy(to, from, size)
   if (code) code_store(gfn, <u32>to & 0xfff, (<u32>(to + size) - 1) & 0xfff)
   return true
 }
@@ -212,6 +214,7 @@ function repeat_pattern(from: usize, to: usize, size: usize): void {
 // --- STOS, LODS --------------------------------------------------------------------------------------------------
 
 export function str_stos(bytes: u32, rep: u32, addressBytes: u32, segByte: u32): void {
+  if (plain_stos(ctz(bytes), rep, addressBytes)) return
   begin(bytes, rep, addressBytes, segByte)
   const value = load<u64>(cpu, CPU_RAX)
   while (left != 0) {
@@ -237,19 +240,7 @@ function fill_run(gva: u64, value: u64, count: u32): bool {
   const code = page_code
   const gfn = page_gfn
   const size: usize = count << shift
-  if (width == 1) value = (value & 0xff) * 0x0101_0101_0101_0101
-  else if (width == 2) value = (value & 0xffff) * 0x0001_0001_0001_0001
-  else if (width == 4) value = (value & 0xffff_ffff) * 0x0000_0001_0000_0001
-  if (value == (value & 0xff) * 0x0101_0101_0101_0101) {
-    memory.fill(to, <u8>value, size)
-  } else {
-    let i: usize = 0
-    for (; i + 8 <= size; i += 8) store<u64>(to + i, value)
-    for (; i < size; i += width) {
-      if (width == 2) store<u16>(to + i, <u16>value)
-      else store<u32>(to + i, <u32>value)
-    }
-  }
+  fill(to, repeated(value, width), width, size)
   if (code) code_store(gfn, <u32>to & 0xfff, (<u32>(to + size) - 1) & 0xfff)
   return true
 }
@@ -350,9 +341,28 @@ export function str_cmps(bytes: u32, rep: u32, addressBytes: u32, segByte: u32):
   }
 }
 
+/** Elements at the beginning, less than all, that are known not to stop the repetition: 8 bytes at a time. */
+function unstopped(second: usize, first: usize, value: u64, count: u32): u32 {
+  const size: usize = <usize>count << shift
+  let at: usize = 0
+  if (repeat != REPNE) {
+    const pattern = repeated(value, width)
+    while (at + 8 < size && load<u64>(second + at) == (first != 0 ? load<u64>(first + at) : pattern)) at += 8
+  } else if (width == 1 && first == 0) {
+    const pattern = repeated(value, 1)
+    while (at + 8 < size) {
+      const x = load<u64>(second + at) ^ pattern
+      // a byte of x is 0: the value is there
+      if ((x - 0x0101_0101_0101_0101) & ~x & 0x8080_8080_8080_8080) break
+      at += 8
+    }
+  }
+  return <u32>at >> shift
+}
+
 /** Compares elements of two frames, or of one with a value (first = 0), until the repetition ends. Returns how many. */
 function scan_run(second: usize, first: usize, value: u64, count: u32): u32 {
-  let i: u32 = 0
+  let i = unstopped(second, first, value, count)
   while (i < count) {
     const at: usize = i << shift
     compare(first != 0 ? element(first + at) : value, element(second + at))
