@@ -11,7 +11,7 @@ import { operandsOf, resolve } from '../emit/ir.ts'
 import type { Node, Statement } from '../emit/ir.ts'
 import { InterpEmit } from './interp-emit.ts'
 
-type Width = 8 | 16 | 32 | 64
+type Width = 0 | 8 | 16 | 32 | 64
 const rowOf = (id: string): (typeof ROWS)[number] => {
   const row = ROWS.find((candidate) => candidate.id === id)
   if (!row) throw new Error(`no row ${id}`)
@@ -108,6 +108,31 @@ describe('narrow values', () => {
     const statements = record('mov_rmv_rv', 32, 'R')
     expect(statements.some((s) => s.kind === 'do' && s.op === 'i64.store')).toBe(true)
     expect(operators(statements)).toContain('i64.extend_i32_u')
+  })
+})
+
+describe('floating point', () => {
+  const kernelCalls = (statements: readonly Statement[]): string[] =>
+    statements.flatMap((s) => (s.kind === 'call' && /^(sse|x87)_/.test(s.name) ? [s.name] : []))
+
+  it.each([
+    ['addsd_xmm_xmm_m64', 0, 'f64.add'],
+    ['divss_xmm_xmm_m32', 0, 'f32.div'],
+    ['mulps_xmm_xmm_m128', 0, 'f32x4.mul'],
+    ['sqrtpd_xmm_xmm_m128', 0, 'f64x2.sqrt'],
+    ['maxsd_xmm_xmm_m64', 0, 'f64x2.pmax'],
+    ['cmpps_xmm_xmm_m128_imm8', 0, 'f32x4.lt'],
+    ['ucomisd_xmm_xmm_m64', 0, 'f64.ge'],
+    ['cvtsi2sd_xmm_rm32', 32, 'f64.convert_i32_s'],
+    ['cvttsd2si_r32_xmm_m64', 32, 'f64.trunc'],
+    ['cvtsd2ss_xmm_xmm_m64', 0, 'f32.demote_f64'],
+    ['haddpd_xmm_xmm_m128', 0, 'f64x2.add'],
+  ] as const)('%s is the operator of the host; the kernel is asked rarely', (id, width, operator) => {
+    const statements = record(id, width, 'R')
+    expect(operators(statements)).toContain(operator)
+    expect(kernelCalls(statements)).toEqual([])
+    const rare = statements.flatMap((s) => (s.kind === 'unless' ? kernelCalls(s.rare) : []))
+    expect(rare.length).toBe(id === 'cvtsi2sd_xmm_rm32' ? 0 : 1)
   })
 })
 
