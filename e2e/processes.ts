@@ -49,6 +49,9 @@ export function processesWith(argument: string): string[] {
   return [...readProcesses().values()].map(({ cmdline }) => cmdline).filter((line) => line.includes(argument))
 }
 
+/** User and system time of one process so far. */
+export const cpuSecondsOf = (pid: number): number => readProcess(pid)?.cpuSeconds ?? 0
+
 /** What the browsers that this process started use now. */
 export function browserUsage(): Usage {
   const processes = readProcesses()

@@ -49,6 +49,7 @@ export function compareFiles(pair: string): void {
   const [before, after] = [read(oldFile), read(newFile)]
   if (before.quick !== after.quick)
     throw new UsageError('one of the runs was a --quick one: their work differs')
+  if (before.cpuTime !== after.cpuTime) throw new UsageError('one of the runs measured processor time')
   for (const [name, { host, browser, date }] of [
     ['before', before],
     ['after', after],

@@ -34,6 +34,7 @@ interface Work {
   readonly image: BootImage
   readonly jobs: readonly Job[]
   readonly repeat: number
+  readonly cpuTime: boolean
   /** Boots are worth repeating where they are measured. */
   readonly boots: number
   prepare?(peer: Peer): Promise<void>
@@ -50,7 +51,7 @@ async function measurePeer(name: Exclude<PeerName, 'native'>, stage: Stage, work
       if (boot < work.boots) continue
       const atPrompt = await peer.stats?.()
       await work.prepare?.(peer)
-      const column = await runJobs(peer, work.jobs, work.repeat)
+      const column = await runJobs(peer, work.jobs, work)
       const atEnd = await peer.stats?.()
       return {
         bootMs,
@@ -88,7 +89,13 @@ async function kernelsTable(stage: Stage, options: Options, bits: Bits): Promise
   ).filter((name) => options.peers.has(name))
   const image = kernelsImage(bits, options.cpus)
   const boots = options.groups.has('boot') ? options.repeat : 1
-  const peers = await measurePeers(stage, wanted, { image, jobs, repeat: options.repeat, boots })
+  const peers = await measurePeers(stage, wanted, {
+    image,
+    jobs,
+    repeat: options.repeat,
+    cpuTime: options.cpuTime,
+    boots,
+  })
   const native = options.peers.has('native')
     ? { native: { bootMs: [], kernels: runNative(jobs, bits, options.repeat) } }
     : {}
@@ -104,6 +111,7 @@ async function programsTable(stage: Stage, options: Options): Promise<Table | un
     image: programsImage(options.cpus),
     jobs,
     repeat: options.repeat,
+    cpuTime: options.cpuTime,
     boots: 1,
     prepare: prepareGuest,
   })
@@ -127,10 +135,12 @@ export async function measure(options: Options): Promise<void> {
     host: `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores; ${versionOf('qemu-system-x86_64')}; Node ${process.version}`,
     browser: `Chromium ${stage.browser.version()}`,
     quick: options.quick,
+    cpuTime: options.cpuTime,
     repeat: options.repeat,
     tables,
   })
   console.log(`${results().host}; ${results().browser}`)
+  if (options.cpuTime) console.log("Times are the host's processor time (native: the clock's).")
   const add = (table: Table | undefined): void => {
     if (table === undefined) return
     tables.push(table)

@@ -17,6 +17,7 @@ What is measured (default: everything, about 20 minutes):
   --64, --32           guests of that width only
   --cpus N             vCPUs of webkvm and QEMU (default 2)
   --repeat N           everything N times; the medians are shown
+  --cpu-time           judge by the processor time that peers use: for a machine that does other things, too
   --json FILE          the results as a file, too
   --list               names of kernels and programs
 
@@ -37,6 +38,7 @@ export interface Options {
   readonly bits: readonly Bits[]
   readonly cpus: number
   readonly repeat: number
+  readonly cpuTime: boolean
   readonly json: string | undefined
   /** Value of --profile, --soak or --compare. */
   readonly argument: string
@@ -59,6 +61,7 @@ function parseRaw(args: readonly string[]) {
       '32': { type: 'boolean' },
       cpus: { type: 'string' },
       repeat: { type: 'string' },
+      'cpu-time': { type: 'boolean' },
       json: { type: 'string' },
       list: { type: 'boolean' },
       boot: { type: 'boolean' },
@@ -124,6 +127,7 @@ export function parseOptions(args: readonly string[]): Options {
     bits: bits.length === 0 ? [64, 32] : bits,
     cpus: count(raw.cpus, 2, '--cpus'),
     repeat: count(raw.repeat, 1, '--repeat'),
+    cpuTime: raw['cpu-time'] === true,
     json: raw.json,
   }
 }

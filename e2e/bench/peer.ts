@@ -17,6 +17,8 @@ export interface Peer {
   readonly bootMs: number
   /** Runs a command in the guest's shell until `done` appears; everything printed since. */
   run(command: string, done: string, timeoutMs: number): Promise<string>
+  /** ms of the host's processors that the peer has used. */
+  cpuMs(): number
   /** Counters, where the peer has them. */
   stats?(): Promise<MachineStats>
   close(): Promise<void>

@@ -1,6 +1,7 @@
 /** QEMU's TCG as a native process on the same machine. */
 import { spawn } from 'node:child_process'
 
+import { cpuSecondsOf } from '../processes.ts'
 import { ConsoleLog } from './peer.ts'
 import type { BootImage, Peer } from './peer.ts'
 
@@ -31,6 +32,7 @@ export async function bootQemu(image: BootImage): Promise<Peer> {
   }
   return {
     bootMs: performance.now() - started,
+    cpuMs: () => (qemu.pid === undefined ? 0 : cpuSecondsOf(qemu.pid) * 1000),
     run(command, done, timeoutMs) {
       const output = console.wait(done, timeoutMs)
       qemu.stdin.write(`${command}\n`)

@@ -20,6 +20,7 @@ const results = (...tables: Table[]): Results => ({
   host: '',
   browser: '',
   quick: false,
+  cpuTime: false,
   repeat: 1,
   tables,
 })

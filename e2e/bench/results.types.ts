@@ -37,6 +37,8 @@ export interface Results {
   readonly host: string
   readonly browser: string
   readonly quick: boolean
+  /** Times are of the host's processors. */
+  readonly cpuTime: boolean
   readonly repeat: number
   readonly tables: readonly Table[]
 }

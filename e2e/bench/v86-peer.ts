@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import type { Browser } from 'playwright-core'
 
+import { browserUsage } from '../processes.ts'
 import { ROOT } from './guest-image.ts'
 import { ConsoleLog } from './peer.ts'
 import type { BootImage, Peer } from './peer.ts'
@@ -89,6 +90,7 @@ export async function bootV86(browser: Browser, image: BootImage): Promise<Peer>
   await console.wait(image.prompt, 240_000, 0)
   return {
     bootMs: performance.now() - started,
+    cpuMs: () => browserUsage().cpuSeconds * 1000,
     async run(command, done, timeoutMs) {
       const output = console.wait(done, timeoutMs)
       await page.evaluate(

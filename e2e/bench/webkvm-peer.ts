@@ -4,6 +4,7 @@ import path from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 
 import type { MachineStats } from '#machine/stats.ts'
+import { browserUsage } from '../processes.ts'
 import type { BootImage, Peer } from './peer.ts'
 
 interface PageGlobals {
@@ -84,6 +85,7 @@ export async function bootPage(page: Page, image: BootImage): Promise<WebkvmPeer
     page,
     bootMs,
     setupMs,
+    cpuMs: () => browserUsage().cpuSeconds * 1000,
     run: (command, done, timeoutMs) =>
       page.evaluate(
         async (job) => {
