@@ -16,6 +16,7 @@
 // asc takes `.ts` off in `import` but not in `export ... from`: a second copy of the module would come in under that name
 export * from './sse-arith'
 export * from './sse-convert'
+export * from './sse-fma'
 export * from './sse-half'
 export { sse_pair_begin, sse_pair_end } from './sse-lane'
 export * from './sse-approx'

@@ -4,7 +4,7 @@
  * caller merges the rest. The packed forms are in sse-packed.ts.
  */
 import {
-  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, lane32, lane64, sqrt32, sqrt64, fma32, fma64, cmp32, cmp64,
+  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, lane32, lane64, sqrt32, sqrt64, cmp32, cmp64,
   holds, order32, order64,
 } from './sse-lane.ts'
 import { GREATER, LESS, EQUAL, orderFlags } from './nan.ts'
@@ -36,8 +36,6 @@ export {
   sse_cmp_pd,
   sse_dpps,
   sse_dppd,
-  sse_fma_ps,
-  sse_fma_pd,
 } from './sse-packed'
 
 function scalar32(op: u32, dst: usize, a: usize, b: usize): void {
@@ -271,20 +269,4 @@ export function sse_ucomi_sd(a: usize, b: usize): u32 {
   const relation = order64(load<u64>(a), load<u64>(b), false)
   sseCommit()
   return orderFlags(relation)
-}
-
-/**
- * dst = a * b + c, one rounding. negate: bit 0 the product; bit 1 the addend in even lanes, bit 2 in odd lanes.
- * a, b, c in the order in which a NaN is chosen.
- */
-export function sse_fma_ss(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
-  sseBegin()
-  const r = fma32(load<u32>(a), load<u32>(b), load<u32>(c), negate)
-  if (sseCommit()) store<u32>(dst, r)
-}
-
-export function sse_fma_sd(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
-  sseBegin()
-  const r = fma64(load<u64>(a), load<u64>(b), load<u64>(c), negate)
-  if (sseCommit()) store<u64>(dst, r)
 }

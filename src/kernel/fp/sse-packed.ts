@@ -3,7 +3,7 @@
  */
 import { GREATER, LESS, EQUAL } from './nan.ts'
 import {
-  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, sseStepStops, lane32, lane64, sqrt32, sqrt64, fma32, fma64,
+  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, sseStepStops, lane32, lane64, sqrt32, sqrt64,
   cmp32, cmp64, holds,
 } from './sse-lane.ts'
 import { quiet } from './sse-native.ts'
@@ -313,24 +313,6 @@ export function sse_dppd(dst: usize, a: usize, b: usize, imm: u32): void {
   const p1 = imm & 0x20 ? lane64(OP_MUL, load<u64>(a, 8), load<u64>(b, 8)) : 0
   const sum = sseStepStops() ? 0 : lane64(OP_ADD, p0, p1)
   put64(dst, imm & 1 ? sum : 0, imm & 2 ? sum : 0)
-}
-
-export function sse_fma_ps(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
-  sseBegin()
-  const odd = (negate & 1) | ((negate >> 1) & 2)
-  const r0 = fma32(load<u32>(a), load<u32>(b), load<u32>(c), negate)
-  const r1 = fma32(load<u32>(a, 4), load<u32>(b, 4), load<u32>(c, 4), odd)
-  const r2 = fma32(load<u32>(a, 8), load<u32>(b, 8), load<u32>(c, 8), negate)
-  const r3 = fma32(load<u32>(a, 12), load<u32>(b, 12), load<u32>(c, 12), odd)
-  put32(dst, r0, r1, r2, r3)
-}
-
-export function sse_fma_pd(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
-  sseBegin()
-  const odd = (negate & 1) | ((negate >> 1) & 2)
-  const r0 = fma64(load<u64>(a), load<u64>(b), load<u64>(c), negate)
-  const r1 = fma64(load<u64>(a, 8), load<u64>(b, 8), load<u64>(c, 8), odd)
-  put64(dst, r0, r1)
 }
 
 function all32(condition: bool): u32 {
