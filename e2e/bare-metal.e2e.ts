@@ -58,6 +58,8 @@ const KERNELS: Readonly<Record<string, Kernel>> = {
     ],
   },
   long: { bits: 64, cpus: 1, qemuDiffers: undefined },
+  // QEMU's TCG has no PCIDs.
+  pcid: { bits: 64, cpus: 1, qemuDiffers: undefined },
   smp: { bits: 32, cpus: 4, qemuDiffers: [] },
   nested: { bits: 32, cpus: 1, qemuDiffers: undefined },
   // QEMU's TCG takes minutes for it.
