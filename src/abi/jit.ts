@@ -9,9 +9,9 @@
 export const JIT_OFF = 0xffff_ffff
 export const JIT_QUEUE_MAX = 64
 /** Queued regions at which the vCPU goes to compile at once. */
-export const JIT_QUEUE_DUE = 24
+export const JIT_QUEUE_DUE = 32
 /** Slices after which it goes with whatever is queued. */
-export const JIT_SLICES_DUE = 4
+export const JIT_SLICES_DUE = 24
 
 // queue entry, 32 bytes
 export const QUEUE_KEY = 0 // u64 gpa << 8 | mode

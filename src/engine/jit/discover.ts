@@ -20,8 +20,8 @@ import type { SemanticHandler } from './jit-emit.ts'
 
 const PAGE = 4096
 /** Instructions of a region: bounds what one compilation takes. */
-const INSTRUCTIONS_MAX = 700
-const BLOCKS_MAX = 160
+const INSTRUCTIONS_MAX = 300
+const BLOCKS_MAX = 80
 
 export interface CodeRecord {
   readonly handler: SemanticHandler

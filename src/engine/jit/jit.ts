@@ -19,8 +19,9 @@ import {
   JIT_STAT_MODULES,
   JIT_STAT_REGIONS,
 } from '../../abi/layout.ts'
+import { REC_OP } from '../../abi/record.ts'
 import type { Semantics } from '../../isa/emit.ts'
-import { assignHandlers } from '../../isa/handlers.ts'
+import { HANDLER_CROSS, assignHandlers } from '../../isa/handlers.ts'
 import { ROWS } from '../../isa/rows/index.ts'
 import { SEMANTICS } from '../../isa/semantics/index.ts'
 import { CodeBuilder } from '../../wasm/code.ts'
@@ -167,7 +168,8 @@ export class Jit {
     const { kernel } = this.#options
     const { gpa, mode } = place
     const record = this.#source.peek(gpa, mode)
-    if (record === 0) return undefined
+    // In front of an instruction that crosses into the next page stands a guard, which must stay.
+    if (record === 0 || this.#view.getUint16(record + REC_OP, true) === HANDLER_CROSS) return undefined
     const region = formRegion(this.#source, place)
     if (!region) return undefined
     const address = kernel.jit_region(record) >>> 0
@@ -209,9 +211,7 @@ export class Jit {
     this.#count(JIT_STAT_COMPILE_NS, took)
     this.#count(JIT_STAT_CODEGEN_NS, -took)
     for (const [i, { region, address }] of formed.entries()) {
-      const whole = Array.from(region.pages.values()).every(
-        (gfn) => kernel.jit_region_page(address, gfn) !== 0,
-      )
+      const whole = Array.from(region.pages.values()).every((gfn) => kernel.jit_region_page(address, gfn) !== 0)
       if (whole) kernel.jit_attach(address, this.#next + i)
     }
     this.#next += formed.length
