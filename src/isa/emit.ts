@@ -105,12 +105,8 @@ export interface Emit {
   isMemory(i: number): boolean
   /** Effective address (offset in its segment) of the memory operand, i64, truncated to the address size. */
   offset(): Val
-  /**
-   * Parts of a vsib operand (gathers), whose index is a vector register: base + displacement (i64, not truncated), the
-   * index register's address in the CPU struct (i32, 32 bytes), the shift count of the index (i32). Such an operand has
-   * no offset() and no linear().
-   */
-  vsib(): { readonly base: Val; readonly index: Val; readonly scale: Val }
+  /** Parts of a vsib operand (gathers). Such an operand has no offset() and no linear(). */
+  vsib(): Vsib
   /** Linear address of the memory operand + displacement bytes, checked for an access of `bytes` bytes, i64. */
   linear(bytes: number, write: boolean, displacement?: Val | number): Val
   /** The seg byte of the memory operand, i32, for kernel functions that take a gva and a seg. */
@@ -228,6 +224,17 @@ export interface Emit {
   fence(): void
   /** Requires CPL 0 (else #GP(0)). */
   privileged(): void
+}
+
+export interface Vsib {
+  /** Base register + displacement, i64, not truncated. */
+  readonly base: Val
+  /** Both halves of the index register, v128; of an XMM register only the low one counts. */
+  readonly index: readonly [low: Val, high: Val]
+  /** i32: the same for the same register, comparable with addressOf() of another operand. */
+  readonly indexRegister: Val
+  /** Shift count of the index, i32. */
+  readonly scale: Val
 }
 
 export interface Cell {

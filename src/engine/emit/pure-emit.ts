@@ -9,7 +9,19 @@
 import { INT_TY } from '../../isa/operands.ts'
 import { encodeFlags, readCond, readFlag, setFlagBits } from '../../isa/flags.ts'
 import type { LazyFlags } from '../../isa/flags.ts'
-import type { ArithFlag, Cell, Cond, Emit, FlagsOf, IntTy, Reg64, Ty, Val, Vector } from '../../isa/emit.ts'
+import type {
+  ArithFlag,
+  Cell,
+  Cond,
+  Emit,
+  FlagsOf,
+  IntTy,
+  Reg64,
+  Ty,
+  Val,
+  Vector,
+  Vsib,
+} from '../../isa/emit.ts'
 import type { Width } from '../../isa/row.ts'
 import { Alias, Node, node, operatorOf, resolve, wasmType } from './ir.ts'
 import type { Statement, Variable } from './ir.ts'
@@ -530,7 +542,7 @@ export abstract class PureEmit implements Emit {
   ): { readonly old: Val; readonly value: Val }
   abstract isMemory(i: number): boolean
   abstract offset(): Val
-  abstract vsib(): { readonly base: Val; readonly index: Val; readonly scale: Val }
+  abstract vsib(): Vsib
   abstract linear(bytes: number, write: boolean, displacement?: Val | number): Val
   abstract seg(): Val
   abstract load(ty: Ty, gva: Val): Val

@@ -32,7 +32,7 @@ import type { LazyFlags } from '../../isa/flags.ts'
 import type { Form } from '../../isa/handlers.ts'
 import { operandInfo } from '../../isa/operands.ts'
 import type { OperandInfo } from '../../isa/operands.ts'
-import type { IntTy, Reg64, Ty, Val } from '../../isa/emit.ts'
+import type { IntTy, Reg64, Ty, Val, Vsib } from '../../isa/emit.ts'
 import type { Row, Width } from '../../isa/row.ts'
 import { Node, node } from '../emit/ir.ts'
 import { PureEmit } from '../emit/pure-emit.ts'
@@ -228,11 +228,13 @@ export abstract class RecordEmit extends PureEmit {
     return displacement ? this.add(sum, displacement) : sum
   }
 
-  vsib(): { readonly base: Node; readonly index: Node; readonly scale: Node } {
+  vsib(): Vsib {
     const base = this.loadFrom('i64', this.registerAt(REC_BASE), 0)
+    const index = this.registerAt(REC_INDEX)
     return {
       base: this.add(base, this.field('i64.load32_s', 'i64', REC_DISP)),
-      index: this.registerAt(REC_INDEX),
+      index: [this.loadFrom('v128', index, 0), this.loadFrom('v128', index, 16)],
+      indexRegister: index,
       scale: this.field('i32.load8_u', 'i32', REC_SCALE),
     }
   }

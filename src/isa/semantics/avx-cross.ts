@@ -180,13 +180,15 @@ const gather =
   (length) =>
   (e) => {
     gateAvx(e)
-    const { base, index, scale } = e.vsib()
+    const { base, index, indexRegister, scale } = e.vsib()
+    const indexes = spillHalves(e, index, 0)
     const dst = e.addressOf(0)
     const mask = e.addressOf(2)
-    e.raiseIf(e.or(e.eq(dst, mask), e.or(e.eq(dst, index), e.eq(mask, index))), 'UD')
+    const same = e.or(e.eq(dst, mask), e.or(e.eq(dst, indexRegister), e.eq(mask, indexRegister)))
+    e.raiseIf(same, 'UD')
     const count = length / 8 / Math.max(bytes, indexBytes)
     const shape = i32(e, shapeOf(bytes, count) | (indexBytes << 16))
-    e.call('avx_gather', [dst, mask, index, base, e.or(shape, e.shl(scale, i32(e, 24))), e.seg()])
+    e.call('avx_gather', [dst, mask, indexes, base, e.or(shape, e.shl(scale, i32(e, 24))), e.seg()])
   }
 
 export const avxCrossSemantics: Record<string, Semantics> = vexSemantics(AVX_CROSS, {
