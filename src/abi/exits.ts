@@ -67,6 +67,7 @@ export const KDEV_PORT61 = 8
 export const KDEV_PORT92 = 9
 export const KDEV_DELAY = 10 // port 0x80
 export const KDEV_VGA = 11
+export const KDEV_PCI = 12 // PCI configuration mechanism 1: keeps VM_PCI_ADDRESS, answers reads from VM_PCI_FUNCTIONS
 
 // MMIO range table entry (VM_MMIO_TABLE)
 export const MMIO_ENTRY_SIZE = 32

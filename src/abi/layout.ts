@@ -372,6 +372,12 @@ export const VM_LOG = 0x4000 // log ring to the hub: head u32, tail u32, 32-byte
 export const VM_LOG_COUNT = 256
 export const VM_PV = 0x6200 // kvmclock and other paravirtual VM-wide state, 0x200 bytes
 export const VM_TESTDEV = 0x6400 // pc-testdev latches, 0x100 bytes
+export const VM_PCI_ADDRESS = 0x7800 // u32 configuration address, port 0xcf8: vCPUs write it, the hub reads it
+/**
+ * 256 x u32, by slot * 8 + function of bus 0, which the hub writes: 0 = nobody there, 1 = ask the hub, else the address
+ * of the 256 bytes of configuration space; bits 0-5 are then the one dword of it that only the hub can read, 0 = none.
+ */
+export const VM_PCI_FUNCTIONS = 0x7840
 export const VM_PIO_SHADOW = 0x8000 // 64 KiB: one byte per port, answers `shadow` reads
 export const VM_PIO_MAP = 0x1_8000 // 64 KiB: one byte per port, index into VM_PIO_CLASSES
 export const VM_PIO_CLASSES = 0x6600 // 256 x u16: ACCESS_* and KDEV_* bits, see exits.ts

@@ -7,6 +7,7 @@
  *
  * PAM registers are stored and passed on to whoever maps RAM behind the BIOS; SMRAM is stored only.
  */
+import { KDEV_PCI } from '#abi/exits.ts'
 import { allOnes } from '#base/bits.ts'
 import { NO_CONFIG } from '#hub/config-schema.ts'
 import { type Device, type DevicePorts, defineDevice } from '#hub/device.ts'
@@ -44,13 +45,12 @@ class I440fx implements Device<BridgeState> {
   readonly #ports: DevicePorts & ShadowRam
   readonly #bus: PciBus
   readonly #function: PciFunction
-  #address: number
   #resetControl: number
 
   constructor(ports: DevicePorts & ShadowRam, state?: BridgeState) {
     this.#ports = ports
     this.#bus = ports.pci.bus
-    this.#address = state?.address ?? 0
+    if (state) this.#bus.selected.address = state.address
     this.#resetControl = state?.resetControl ?? 0
     this.#function = ports.pci.attach({
       vendor: 0x8086,
@@ -72,8 +72,10 @@ class I440fx implements Device<BridgeState> {
     ports.pio.claim({
       start: CONFIG_ADDRESS,
       count: CONFIG_PORTS,
-      // The address may be posted: the data access behind it is sync and drains the ring first. Half of a boot's exits.
-      write: ['posted', 'sync', 'sync', 'sync', 'sync', 'sync', 'sync', 'sync'],
+      // The kernel keeps the address and answers reads from the images of configuration space: half of a boot's exits.
+      read: ['kernel', 'sync', 'sync', 'sync', 'kernel', 'kernel', 'kernel', 'kernel'],
+      write: ['kernel', 'sync', 'sync', 'sync', 'sync', 'sync', 'sync', 'sync'],
+      kernelDevice: KDEV_PCI,
       handler: {
         read: (offset, bytes) => this.#read(offset, bytes),
         write: (offset, bytes, value) => this.#write(offset, bytes, value),
@@ -86,13 +88,13 @@ class I440fx implements Device<BridgeState> {
     if (offset >= ADDRESS_BYTES) return this.#readData(offset - ADDRESS_BYTES, bytes)
     if (offset === RESET_OFFSET && bytes === 1) return this.#resetControl
     // Narrower accesses go to the ISA bus, where nobody is; every operating system tries one to find mechanism 1.
-    return offset === 0 && bytes === 4 ? this.#address : allOnes(bytes)
+    return offset === 0 && bytes === 4 ? this.#bus.selected.address : allOnes(bytes)
   }
 
   #write(offset: number, bytes: number, value: number): void {
     if (offset >= ADDRESS_BYTES) this.#writeData(offset - ADDRESS_BYTES, bytes, value)
     else if (offset === RESET_OFFSET && bytes === 1) this.#writeReset(value)
-    else if (offset === 0 && bytes === 4) this.#address = (value & ADDRESS_BITS) >>> 0
+    else if (offset === 0 && bytes === 4) this.#bus.selected.address = (value & ADDRESS_BITS) >>> 0
   }
 
   #writeReset(value: number): void {
@@ -102,7 +104,7 @@ class I440fx implements Device<BridgeState> {
   }
 
   get #selected(): { slot: number; fn: number; at: number } | undefined {
-    const address = this.#address
+    const address = this.#bus.selected.address
     // Only bus 0 exists: a cycle to another one ends in master abort.
     if ((address & ENABLE) === 0 || ((address >>> 16) & 0xff) !== 0) return undefined
     return { slot: (address >>> 11) & 31, fn: (address >>> 8) & 7, at: address & 0xfc }
@@ -134,14 +136,14 @@ class I440fx implements Device<BridgeState> {
   }
 
   reset(): void {
-    this.#address = 0
+    this.#bus.selected.address = 0
     this.#resetControl = 0
     this.#function.reset()
     this.#applyPam()
   }
 
   state(): BridgeState {
-    return { address: this.#address, resetControl: this.#resetControl }
+    return { address: this.#bus.selected.address, resetControl: this.#resetControl }
   }
 }
 

@@ -5,6 +5,7 @@
 import { NO_CONFIG } from '#hub/config-schema.ts'
 import { type Device, type DevicePorts, defineDevice } from '#hub/device.ts'
 import type { IrqLine } from '#hub/gsi.ts'
+import type { PioClaim } from '#hub/pio-space.ts'
 import { stateCodec } from '#snapshot/codec.ts'
 import { blob, upTo } from '#snapshot/fields.ts'
 
@@ -62,6 +63,7 @@ class I8042 implements Device<KbcState> {
   readonly #ports: DevicePorts & I8042Ports
   readonly #keyboardLine: IrqLine
   readonly #mouseLine: IrqLine
+  readonly #statusClaim: PioClaim
   #commandByte = BYTE_SYSTEM | BYTE_TRANSLATE
   #outputPort = OUT_RUN | OUT_A20
   #pendingCommand = 0
@@ -78,16 +80,18 @@ class I8042 implements Device<KbcState> {
       width: 1,
       handler: { read: () => this.#readData(), write: (_offset, _bytes, value) => this.#writeData(value) },
     })
-    ports.pio.claim({
+    this.#statusClaim = ports.pio.claim({
       start: STATUS,
       count: 1,
       width: 1,
+      // Drivers poll it. Every write is sync, so the image is right when the guest goes on.
+      read: 'shadow',
       handler: { read: () => this.#status(), write: (_offset, _bytes, value) => this.#command(value) },
     })
     ports.keyboard?.connect((value) => this.#fromDevice(value, false))
     ports.mouse?.connect((value) => this.#fromDevice(value, true))
     if (state) this.#restore(state)
-    this.#updateLines()
+    this.#update()
   }
 
   #restore(state: KbcState): void {
@@ -108,7 +112,7 @@ class I8042 implements Device<KbcState> {
     this.#queue = []
     this.#ports.keyboard?.reset()
     this.#ports.mouse?.reset()
-    this.#updateLines()
+    this.#update()
   }
 
   state(): KbcState {
@@ -134,13 +138,13 @@ class I8042 implements Device<KbcState> {
     const first = this.#queue.shift()
     this.#keyboardLine.lower()
     this.#mouseLine.lower()
-    this.#updateLines()
+    this.#update()
     return first?.value ?? 0
   }
 
   #reply(value: number, fromMouse = false): void {
     if (this.#queue.length < QUEUE_MAX) this.#queue.push({ value: value & 0xff, fromMouse })
-    this.#updateLines()
+    this.#update()
   }
 
   #fromDevice(value: number, fromMouse: boolean): void {
@@ -148,7 +152,9 @@ class I8042 implements Device<KbcState> {
       this.#reply(value, fromMouse)
   }
 
-  #updateLines(): void {
+  /** Brings the interrupt lines and the status image in step. */
+  #update(): void {
+    this.#statusClaim.setShadow(0, this.#status())
     const first = this.#queue[0]
     const byte = this.#commandByte
     this.#keyboardLine.set(first?.fromMouse === false && (byte & BYTE_KEYBOARD_IRQ) !== 0)
@@ -158,6 +164,7 @@ class I8042 implements Device<KbcState> {
   #command(value: number): void {
     this.#lastWasCommand = true
     this.#pendingCommand = 0
+    this.#update()
     switch (value) {
       case 0x20:
         return this.#reply(this.#commandByte)
@@ -195,13 +202,14 @@ class I8042 implements Device<KbcState> {
 
   #setByte(value: number): void {
     this.#commandByte = value & 0x7f
-    this.#updateLines()
+    this.#update()
   }
 
   #writeData(value: number): void {
     const command = this.#pendingCommand
     this.#lastWasCommand = false
     this.#pendingCommand = 0
+    this.#update()
     switch (command) {
       case 0x60:
         return this.#setByte(value)

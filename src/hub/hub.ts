@@ -8,15 +8,16 @@
  */
 import { SnapshotError } from '#snapshot/codec.ts'
 import { EXIT_KIND_DEBUG, EXIT_KIND_HYPERCALL, EXIT_KIND_RESET, EXIT_KIND_SHUTDOWN } from '#abi/exits.ts'
-import { VM_HUB_ASLEEP, VM_HUB_DOORBELL, VM_HUB_KICK } from '#abi/layout.ts'
+import { VM_HUB_ASLEEP, VM_HUB_DOORBELL, VM_HUB_KICK, VM_PCI_ADDRESS, VM_PCI_FUNCTIONS } from '#abi/layout.ts'
 
 import { VirtualClock } from './clock.ts'
 import type { Device, DeviceDefinition, DevicePorts } from './device.ts'
 import { ExitDoor } from './exit-door.ts'
 import { GsiRouter } from './gsi.ts'
 import { MmioTable } from './mmio-space.ts'
-import { PCI_SLOTS, PciBus } from './pci/bus.ts'
-import { PciFunction, type PciFunctionSpec, type PciSlot } from './pci/function.ts'
+import { PCI_FUNCTIONS, PCI_SLOTS, PciBus } from './pci/bus.ts'
+import { CONFIG_BYTES } from './pci/config-space.ts'
+import { PciFunction, type PciFunctionSpec, type PciSlot, type SharedConfig } from './pci/function.ts'
 import { PioTable } from './pio-space.ts'
 import type { EmitEvent, GuestMemory, HostClock, Irqchip, Log, SharedArena } from './ports.ts'
 import { type KernelLogEntry, Reporter } from './report.ts'
@@ -25,6 +26,8 @@ import { type HubWaiter, createWaiter } from './waiter.ts'
 
 /** -KVM_ENOSYS: what Linux expects of a hypercall that nobody knows. */
 const HYPERCALL_UNKNOWN = 0xffff_fc18 // -1000 as u32
+/** Entries of VM_PCI_FUNCTIONS keep their low 6 bits for themselves. */
+const CONFIG_ALIGN = 64
 /** Slot 0 is the host bridge, slot 1 the PIIX. */
 const FIRST_FREE_SLOT = 2
 /** Uninterrupted work before the host's other tasks get a turn. */
@@ -82,7 +85,7 @@ interface Placed {
 }
 
 export class Hub {
-  readonly pci = new PciBus()
+  readonly pci: PciBus
   readonly pio: PioTable
   readonly mmio: MmioTable
   readonly gsi: GsiRouter
@@ -101,6 +104,20 @@ export class Hub {
     const { vm } = options
     this.#options = options
     this.#i32 = words.i32
+    const functions = (vm + VM_PCI_FUNCTIONS) >> 2
+    words.i32.fill(0, functions, functions + PCI_SLOTS * PCI_FUNCTIONS)
+    const selected = {
+      get address() {
+        return Atomics.load(words.u32, (vm + VM_PCI_ADDRESS) >> 2)
+      },
+      set address(value) {
+        Atomics.store(words.u32, (vm + VM_PCI_ADDRESS) >> 2, value)
+      },
+    }
+    selected.address = 0
+    this.pci = new PciBus((place, device) => {
+      Atomics.store(words.i32, functions + place, configEntry(device))
+    }, selected)
     this.#reporter = new Reporter(options.log, words, vm)
     this.pio = new PioTable(words, vm, this.#reporter.unknownPio)
     this.mmio = new MmioTable(words, vm, this.#reporter.unknownMmio)
@@ -149,8 +166,17 @@ export class Hub {
       pio: this.pio.spaceFor(name),
       mmio: this.mmio.spaceFor(name),
       sendMsi: (address, data) => this.#options.irqchip.sendMsi(address, data),
+      ...this.#configImage(),
       logOnce: (key, text) => this.#reporter.once(`${name} ${key}`, `${name}: ${text}`),
     })
+  }
+
+  /** Configuration space that vCPUs can read without an exit. */
+  #configImage(): { config?: SharedConfig } {
+    const { arena, buffer } = this.#options
+    if (arena === undefined) return {}
+    const address = Math.ceil(arena.allocate(CONFIG_BYTES + CONFIG_ALIGN) / CONFIG_ALIGN) * CONFIG_ALIGN
+    return { config: { address, bytes: new Uint8Array(buffer, address, CONFIG_BYTES) } }
   }
 
   #portsFor(name: string, pci: PciSlot): DevicePorts {
@@ -353,6 +379,14 @@ class Slot implements PciSlot {
     this.attached = device
     return device
   }
+}
+
+/** An entry of VM_PCI_FUNCTIONS. */
+function configEntry(device: PciFunction | undefined): number {
+  if (device === undefined) return 0
+  const { configAddress, spec } = device
+  if (configAddress === undefined) return 1
+  return configAddress | (spec.window === undefined ? 0 : spec.window.at() >> 2)
 }
 
 const NO_ARENA: SharedArena = {

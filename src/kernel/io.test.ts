@@ -46,6 +46,7 @@ import {
   VM_HUB_ASLEEP,
   VM_HUB_DOORBELL,
   VM_HUB_KICK,
+  VM_PCI_FUNCTIONS,
   VM_PIO_SHADOW,
 } from '#abi/layout.ts'
 import { GUEST, TestMachine, VM, compileChips, cpuAddress } from './irqchip/testing-machine.ts'
@@ -163,6 +164,33 @@ describe('port classes', () => {
     m.u8.fill(0x77, CPU + CPU_EXIT_BUFFER, CPU + CPU_EXIT_BUFFER + 8)
     unanswered(() => m.cpu(0).io_ins_block(0x1f0, 4, 2, GUEST + 0x1000))
     expect(m.view.getBigUint64(GUEST + 0x1000, true)).toBe(0x7777_7777_7777_7777n)
+  })
+
+  it('answers PCI configuration reads from images, asks the hub only for what has none', () => {
+    for (let port = 0xcf8; port < 0xd00; port++)
+      m.mapPort(port, 4 | (port < 0xcfc ? 4 << 4 : 1 << 4) | (12 << 8))
+    const functions = VM + VM_PCI_FUNCTIONS
+    const image = GUEST + 0x100
+    m.view.setUint32(functions + 4 * (3 * 8 + 1), image | 5, true) // 3.1; dword 5 is the hub's
+    m.view.setUint32(functions + 4 * (4 * 8), 1, true) // 4.0 has no image
+    m.view.setUint32(image + 0x10, 0x4433_2211, true)
+    const read = (address: number, port: number, bytes: number): number => {
+      m.cpu(0).sys_out(0xcf8, address | 0x8000_0000, 4)
+      return m.cpu(0).sys_in(port, bytes) >>> 0
+    }
+    const asked = (): number => m.u32(CPU + CPU_EXIT_COUNTS + 4 * EXIT_KIND_PIO_READ)
+    expect(read(0x1910, 0xcfc, 4)).toBe(0x4433_2211)
+    expect([read(0x1910, 0xcfd, 1), read(0x1910, 0xcfe, 2)]).toEqual([0x22, 0x4433])
+    expect([read(0x1a10, 0xcfc, 4), read(0x1_1910, 0xcfc, 2)]).toEqual([0xffff_ffff, 0xffff])
+    expect(m.cpu(0).sys_in(0xcf8, 4) >>> 0).toBe(0x8001_1910)
+    m.cpu(0).sys_out(0xcf8, 0x7f00_1913, 4) // not enabled
+    expect([m.cpu(0).sys_in(0xcfc, 4) >>> 0, m.cpu(0).sys_in(0xcf8, 4)]).toEqual([0xffff_ffff, 0x1910])
+    expect([asked(), m.u32(CPU + CPU_POSTED + POSTED_TAIL)]).toEqual([0, 0])
+    Atomics.or(m.i32, (CPU + CPU_REQ) >> 2, REQ_STOP) // nobody answers here
+    read(0x1914, 0xcfc, 4)
+    read(0x2000, 0xcfc, 4)
+    m.cpu(0).sys_in(0xcf8, 1) // the ISA bus's
+    expect(asked()).toBe(3)
   })
 
   it('reads the PM timer at 3.58 MHz', () => {

@@ -16,6 +16,7 @@ import {
   EXIT_KIND_RESET,
   EXIT_KIND_SHADOW,
   KDEV_DELAY,
+  KDEV_PCI,
   KDEV_PIC,
   KDEV_PIT,
   KDEV_PMTIMER,
@@ -40,6 +41,8 @@ import {
   SEG_TR,
   VM_A20_MASK,
   VM_LOCK_IRQ,
+  VM_PCI_ADDRESS,
+  VM_PCI_FUNCTIONS,
   VM_PIO_CLASSES,
   VM_PIO_MAP,
   VM_PIO_SHADOW,
@@ -159,6 +162,12 @@ export function io_outs_block(port: u32, bytes: u32, count: u32, buffer: usize):
   }
 }
 
+/** Configuration mechanism 1 (PCI Local Bus 3.0, section 3.2.2.3.2). */
+const PCI_ADDRESS_PORT: u32 = 0xcf8
+const PCI_DATA_PORT: u32 = 0xcfc
+const PCI_ENABLE: u32 = 0x8000_0000
+const PCI_ADDRESS_BITS: u32 = 0x80ff_fffc
+
 // --- dispatch --------------------------------------------------------------------------------------------------------
 
 // @ts-ignore: AssemblyScript decorator
@@ -249,6 +258,7 @@ function device_read(device: u32, port: u32, bytes: u32): u32 {
   if (device == KDEV_PORT61) return port61_read()
   if (device == KDEV_PORT92) return load<u32>(vm, PORT92)
   if (device == KDEV_TESTDEV) return testdev_port_read(port, bytes)
+  if (device == KDEV_PCI) return pci_read(port, bytes)
   return 0xffff_ffff
 }
 
@@ -258,6 +268,7 @@ function device_write(device: u32, port: u32, bytes: u32, value: u32): void {
   else if (device == KDEV_PORT61) port61_write(value)
   else if (device == KDEV_PORT92) port92_write(value)
   else if (device == KDEV_TESTDEV) testdev_port_write(port, bytes, value)
+  else if (device == KDEV_PCI) pci_select(port, bytes, value)
 }
 
 function locked_pic_read(port: u32): u32 {
@@ -273,6 +284,26 @@ function locked_pic_write(port: u32, value: u32): void {
   lock(guard)
   pic_write(port, value)
   unlock(guard)
+}
+
+/** Port 0xcf8 takes 32-bit accesses; others are not the bridge's. */
+function pci_select(port: u32, bytes: u32, value: u32): void {
+  if (bytes == 4) atomic.store<u32>(vm + VM_PCI_ADDRESS, value & PCI_ADDRESS_BITS)
+  else exit_sync(EXIT_KIND_PIO_WRITE, port, bytes, value, 1)
+}
+
+/** Configuration data: nobody answers for another bus or an empty place (PCI Local Bus 3.0, "Master-Abort"). */
+function pci_read(port: u32, bytes: u32): u32 {
+  const address = atomic.load<u32>(vm + VM_PCI_ADDRESS)
+  if (port == PCI_ADDRESS_PORT && bytes == 4) return address
+  if (port >= PCI_DATA_PORT && (port & 3) + bytes <= 4) {
+    if ((address & PCI_ENABLE) == 0 || (address >> 16) & 0xff) return 0xffff_ffff
+    const entry = atomic.load<u32>(vm + VM_PCI_FUNCTIONS + ((address >> 6) & 0x3fc))
+    if (entry == 0) return 0xffff_ffff
+    const dword = (address >> 2) & 63
+    if (entry >= 64 && dword != (entry & 63)) return load<u32>((entry & ~63) + (dword << 2)) >> ((port & 3) << 3)
+  }
+  return <u32>exit_sync(EXIT_KIND_PIO_READ, port, bytes, 0, 1)
 }
 
 /** System control port A: bit 1 is the A20 gate, a rising bit 0 resets (PIIX3 data sheet, "Port 92"). */

@@ -20,6 +20,18 @@ export class PciBus {
   /** Bit per device pin that drives the PIRQ line: slot * 4 + pin. */
   readonly #drivers: Set<number>[] = Array.from({ length: PIRQ_COUNT }, () => new Set())
   #onPirq: (pirq: number, level: boolean) => void = () => undefined
+  readonly #onChange: (place: number, device: PciFunction | undefined) => void
+  /** The configuration address of mechanism 1, as the host bridge takes it. */
+  readonly selected: { address: number }
+
+  /** onChange is told of functions that come and go; place is slot * 8 + function. */
+  constructor(
+    onChange: (place: number, device: PciFunction | undefined) => void = () => undefined,
+    selected = { address: 0 },
+  ) {
+    this.#onChange = onChange
+    this.selected = selected
+  }
 
   /** The interrupt router (PIIX3) listens here; it is told the present levels at once. */
   routePirq(listener: (pirq: number, level: boolean) => void): void {
@@ -51,10 +63,13 @@ export class PciBus {
     const key = slot * PCI_FUNCTIONS + fn
     if (this.#functions.has(key)) throw new RangeError(`PCI slot ${slot}.${fn} is taken`)
     this.#functions.set(key, device)
+    this.#onChange(key, device)
   }
 
   detach(slot: number, fn: number): void {
-    this.#functions.delete(slot * PCI_FUNCTIONS + fn)
+    const key = slot * PCI_FUNCTIONS + fn
+    this.#functions.delete(key)
+    this.#onChange(key, undefined)
   }
 
   at(slot: number, fn: number): PciFunction | undefined {

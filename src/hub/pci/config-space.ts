@@ -41,14 +41,15 @@ export const CONFIG_BYTES = 256
 const FIRST_CAPABILITY = 0x40
 
 export class ConfigSpace {
-  readonly bytes = new Uint8Array(CONFIG_BYTES)
+  readonly bytes: Uint8Array
   readonly writable = new Uint8Array(CONFIG_BYTES)
   readonly #clearable = new Uint8Array(CONFIG_BYTES)
   readonly #resetBytes = new Uint8Array(CONFIG_BYTES)
   #capabilityEnd = FIRST_CAPABILITY
   #lastCapability = PCI_CAPABILITY_LIST
 
-  constructor() {
+  constructor(bytes: Uint8Array = new Uint8Array(CONFIG_BYTES)) {
+    this.bytes = bytes.fill(0)
     this.allow(
       PCI_COMMAND,
       2,

@@ -75,10 +75,18 @@ export interface PciSlot {
   attach(spec: PciFunctionSpec): PciFunction
 }
 
+/** 256 bytes of shared memory, at an address that is a multiple of 64. */
+export interface SharedConfig {
+  readonly address: number
+  readonly bytes: Uint8Array
+}
+
 export interface PciFunctionPorts {
   readonly name: string
   readonly pio: PioSpace
   readonly mmio: MmioSpace
+  /** Where configuration space shall lie; default memory of its own. */
+  readonly config?: SharedConfig
   sendMsi(address: number, data: number): void
   /** Pin level, 0 = INTA. */
   setIntx(pin: number, level: boolean): void
@@ -99,7 +107,9 @@ const PciState = stateCodec('pci-function', 1, {
 })
 
 export class PciFunction {
-  readonly config = new ConfigSpace()
+  readonly config: ConfigSpace
+  /** Address of the configuration space in shared memory, where it is. */
+  readonly configAddress: number | undefined
   readonly spec: PciFunctionSpec
   readonly #ports: PciFunctionPorts
   readonly #bars: Bar[] = []
@@ -111,6 +121,8 @@ export class PciFunction {
   constructor(ports: PciFunctionPorts, spec: PciFunctionSpec, saved?: Uint8Array) {
     this.#ports = ports
     this.spec = spec
+    this.config = new ConfigSpace(ports.config?.bytes)
+    this.configAddress = ports.config?.address
     this.#layOutHeader()
     spec.layout?.(this.config)
     if (spec.msi) this.#msi = new Msi(this.config, spec.msi.vectors, ports.sendMsi)

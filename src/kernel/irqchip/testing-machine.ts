@@ -30,7 +30,9 @@ import {
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const ENTRY = 'src/kernel/irqchip/exports.ts'
 /** Modules that would bring the whole kernel in. */
-const STUBBED = new Set(['mmu', 'frames', 'tlb', 'shootdown', 'debug', 'mode'].map((name) => `src/kernel/${name}.ts`))
+const STUBBED = new Set(
+  ['mmu', 'frames', 'tlb', 'shootdown', 'debug', 'mode'].map((name) => `src/kernel/${name}.ts`),
+)
 /** u32 that counts TLB flushes. */
 export const FLUSHES = 0x4000
 /** AssemblyScript in their place: guest-physical and linear addresses are addresses of the shared memory. */
