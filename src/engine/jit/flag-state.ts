@@ -112,6 +112,15 @@ export function cheapCondition(e: Emit, of: FlagsOf, cc: Cond): Val | undefined 
         return isNot(e, compare('ge'))
       case 'be':
         return isNot(e, compare('gt'))
+      // compilers test for equality as "not unordered and equal"
+      case 'p':
+        return isNot(e, e.or(compare('ge'), compare('le')))
+      case 'np':
+        return e.or(compare('ge'), compare('le'))
+      case 'e':
+        return e.eq(compare('ge'), compare('le'))
+      case 'ne':
+        return e.xor(compare('ge'), compare('le'))
       default:
         return undefined
     }

@@ -6,6 +6,7 @@
  *   --seed TEXT     another set of cases
  *   --show N        mismatches printed per row and width (default 2)
  *   --fuzz N        N random byte strings instead: decoding and faults only
+ *   --compiled      by code of the JIT instead of the interpreter
  *   --golden        writes golden.txt from the host's results instead of comparing
  *
  * Exit status 1 when something differs.
@@ -33,6 +34,7 @@ interface Options {
   readonly show: number
   readonly golden: boolean
   readonly fuzz: number
+  readonly compiled: boolean
 }
 
 function options(): Options {
@@ -45,6 +47,7 @@ function options(): Options {
       show: { type: 'string', default: '2' },
       golden: { type: 'boolean', default: false },
       fuzz: { type: 'string', default: '0' },
+      compiled: { type: 'boolean', default: false },
     },
   })
   return {
@@ -54,6 +57,7 @@ function options(): Options {
     show: Number(values.show),
     golden: values.golden,
     fuzz: Number(values.fuzz),
+    compiled: values.compiled,
   }
 }
 
@@ -100,6 +104,7 @@ function writeGolden(oracle: string, rows: readonly Row[]): void {
 }
 
 const FUZZ_BATCH = 4096
+const MAX_COMPILED = 2000
 
 function compareFuzz(oracle: string, { fuzz, seed, show }: Options): boolean {
   const guest = new Guest(loadEngine())
@@ -122,14 +127,21 @@ function compareFuzz(oracle: string, { fuzz, seed, show }: Options): boolean {
   return wrong === 0
 }
 
-function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, show }: Options): boolean {
+function compareAll(oracle: string, rows: readonly Row[], chosen: Options): boolean {
+  const { cases: count, seed, show, compiled } = chosen
   const engine = loadEngine()
-  let guest = new Guest(engine)
+  let guest = new Guest(engine, compiled)
   let executed = 0
   let wrong = 0
   let differing = 0
+  let compiledCases = 0
   for (const row of rows) {
     for (const width of row.widths) {
+      // compiled code is never given back: a new guest now and then
+      if (guest.compiledCases > MAX_COMPILED) {
+        compiledCases += guest.compiledCases
+        guest = new Guest(engine, compiled)
+      }
       const cases = casesOf(row, width, count, seed)
       if (cases.length === 0) continue
       let bad = 0
@@ -141,7 +153,7 @@ function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, 
           got = describe(c, guest.run(c.request))
         } catch (error) {
           got = error instanceof Error ? error.message : 'no Error was thrown'
-          guest = new Guest(engine)
+          guest = new Guest(engine, compiled)
         }
         if (agree(row, want, got)) return
         if (++bad <= show) report(c, want, got)
@@ -153,6 +165,7 @@ function compareAll(oracle: string, rows: readonly Row[], { cases: count, seed, 
         print(`${bad === 0 ? 'ok  ' : 'BAD '} ${row.id}/${width}: ${cases.length} cases, ${bad} differ`)
     }
   }
+  if (compiled) print(`${compiledCases + guest.compiledCases} cases ran as compiled code`)
   print(`${executed} cases, ${wrong} differ, in ${differing} rows and widths`)
   return wrong === 0
 }
