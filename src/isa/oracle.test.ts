@@ -1,6 +1,6 @@
 /**
- * Every user-mode row of the interpreter against golden answers of a real CPU, and, where the host is one, against the
- * host itself on cases of its own. The long run is `npm run test:isa`.
+ * Every user-mode row of the interpreter and of compiled code against golden answers of a real CPU, and, where the host is
+ * one, against the host itself on cases of its own. The long run is `npm run test:isa`.
  */
 import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -17,6 +17,7 @@ import { ROWS } from './rows/index.ts'
 
 const BUILD_TIMEOUT_MS = 300_000
 const HOST_CASES = 4
+const COMPILED_HOST_CASES = 1
 const FUZZ_CASES = 4096
 
 const oracle = isReferenceHost() ? buildOracle() : undefined
@@ -28,37 +29,58 @@ beforeAll(async () => {
   guest = new Guest(loadEngine())
 }, BUILD_TIMEOUT_MS)
 
+function differencesFromGolden(subject: Guest): string[] {
+  const golden = parseGolden(readFileSync(new URL('../testkit/oracle/golden.txt', import.meta.url), 'utf8'))
+  expect(golden.length).toBeGreaterThan(3000)
+  return golden.flatMap(({ made, want }) => {
+    const got = describeResult(made, subject.run(made.request))
+    return agree(made.row, want, got) ? [] : [`${made.row.id}/${made.width} ${made.seed}: ${want} | ${got}`]
+  })
+}
+
+function differencesFromHost(subject: Guest, perWidth: number, seed: string): string[] {
+  const cases: Case[] = []
+  for (const row of subjects(hostFeatures())) {
+    for (const width of row.widths) {
+      for (let k = 0; k < perWidth; k++) {
+        const made = makeCase(row, width, `${seed}${k}`)
+        if (made) cases.push(made)
+      }
+    }
+  }
+  const results = runOnHost(
+    oracle ?? '',
+    cases.map((c) => c.request),
+  )
+  return cases.flatMap((c, i) => {
+    const want = describeResult(c, results.subarray(i * RESULT_BYTES, (i + 1) * RESULT_BYTES))
+    const got = describeResult(c, subject.run(c.request))
+    return agree(c.row, want, got) ? [] : [`${c.row.id}/${c.width} ${c.seed}: ${want} | ${got}`]
+  })
+}
+
 describe('interpreter', () => {
   test('answers every golden case as the processor did', { timeout: 120_000 }, () => {
-    const golden = parseGolden(readFileSync(new URL('../testkit/oracle/golden.txt', import.meta.url), 'utf8'))
-    expect(golden.length).toBeGreaterThan(3000)
-    const differences = golden.flatMap(({ made, want }) => {
-      const got = describeResult(made, guest.run(made.request))
-      return agree(made.row, want, got) ? [] : [`${made.row.id}/${made.width} ${made.seed}: ${want} | ${got}`]
-    })
-    expect(differences).toEqual([])
+    expect(differencesFromGolden(guest)).toEqual([])
   })
 
   test.skipIf(oracle === undefined)('answers random cases as the host CPU does', { timeout: 240_000 }, () => {
-    const cases: Case[] = []
-    for (const row of subjects(hostFeatures())) {
-      for (const width of row.widths) {
-        for (let k = 0; k < HOST_CASES; k++) {
-          const made = makeCase(row, width, `host${k}`)
-          if (made) cases.push(made)
-        }
-      }
-    }
-    const results = runOnHost(
-      oracle ?? '',
-      cases.map((c) => c.request),
-    )
-    const differences = cases.flatMap((c, i) => {
-      const want = describeResult(c, results.subarray(i * RESULT_BYTES, (i + 1) * RESULT_BYTES))
-      const got = describeResult(c, guest.run(c.request))
-      return agree(c.row, want, got) ? [] : [`${c.row.id}/${c.width} ${c.seed}: ${want} | ${got}`]
-    })
-    expect(differences).toEqual([])
+    expect(differencesFromHost(guest, HOST_CASES, 'host')).toEqual([])
+  })
+})
+
+// Every case becomes a module of its own: that is where the time goes.
+describe('compiled code', () => {
+  test('answers every golden case as the processor did', { timeout: 240_000 }, () => {
+    const compiled = new Guest(loadEngine(), true)
+    expect(differencesFromGolden(compiled)).toEqual([])
+    expect(compiled.compiledCases).toBeGreaterThan(4000)
+  })
+
+  test.skipIf(oracle === undefined)('answers random cases as the host CPU does', { timeout: 240_000 }, () => {
+    const compiled = new Guest(loadEngine(), true)
+    expect(differencesFromHost(compiled, COMPILED_HOST_CASES, 'compiled')).toEqual([])
+    expect(compiled.compiledCases).toBeGreaterThan(1000)
   })
 })
 

@@ -10,8 +10,10 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
+import { REC_OP } from '#abi/record.ts'
 import { Jit, createRegionTable, type JitKernel } from '#engine/jit/jit.ts'
 import { JIT_OFF } from '#abi/jit.ts'
+import { HANDLER_REGION } from '#isa/handlers.ts'
 import * as at from './layout.ts'
 import {
   CS,
@@ -363,12 +365,14 @@ export class Guest {
   /** Decodes the case and makes compiled code stand for it. */
   #compile(): void {
     if (!this.#jit) return
-    if (this.#kernel.lookup() === 0 || this.#view.getUint32(this.#cpu + abi.CPU_FAULT, true) !== 0) return
+    const record = this.#kernel.lookup()
+    if (record === 0 || this.#view.getUint32(this.#cpu + abi.CPU_FAULT, true) !== 0) return
     const mode = this.#view.getUint32(this.#cpu + abi.CPU_MODE, true)
     const offset = this.#view.getBigUint64(this.#cpu + abi.CPU_RIP, true) & 0xfffn
     if (!(mode & abi.MODE_FLAT) || (mode & abi.MODE_CS_MASK) === abi.MODE_CS16) return
     const gfns = new Map([[0, CODE >> abi.PAGE_SHIFT]])
-    this.compiledCases += this.#jit.compile([{ gpa: BigInt(CODE) | offset, mode, gfns }])
+    this.#jit.compile([{ gpa: BigInt(CODE) | offset, mode, gfns }])
+    if (this.#view.getUint16(record + REC_OP, true) === HANDLER_REGION) this.compiledCases++
   }
 
   readonly #result = new Uint8Array(at.RESULT_BYTES)
