@@ -1,7 +1,7 @@
 /**
  * Virtio over PCI, the modern transport (virtio 1.2, section 4.1): vendor capabilities point into one BAR.
  *
- *   BAR 4   0x0000 common configuration | 0x1000 ISR | 0x2000 device configuration   sync
+ *   BAR 4   0x0000 common configuration | 0x1000 ISR | 0x2000 device configuration   sync reads, posted writes
  *           0x3000 doorbells, one u32 per queue                                      posted writes
  *   BAR 1   MSI-X table and pending bits
  *
@@ -131,7 +131,8 @@ class VirtioPciTransport {
           bytes: BAR_BYTES,
           prefetchable: true,
           regions: [
-            { at: 0, bytes: NOTIFY_AT, handler: this.#registers(common) },
+            // A driver that has to know what became of a write reads, and the hub serves what was posted first.
+            { at: 0, bytes: NOTIFY_AT, write: 'posted', handler: this.#registers(common) },
             { at: NOTIFY_AT, bytes: PAGE, write: 'posted', handler: this.#doorbells() },
           ],
         },
