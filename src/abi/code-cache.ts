@@ -64,3 +64,9 @@ export const REGION_RECORD = 4 // u32 the record it replaces
 export const REGION_INDEX = 8 // u32 its function in the table of compiled code
 export const REGION_SAVED = 16 // 32 bytes: the record as it was
 export const REGION_SIZE = 48
+
+// link: where a direct call or jump of compiled code goes
+export const LINK_REGION = 0 // u32 region, 0 = not linked; it counts while the region is valid
+export const LINK_INDEX = 4 // u32 its function
+export const LINK_GFN = 8 // u32 page that it was in: another page of the code may be mapped elsewhere by now
+export const LINK_SIZE = 16

@@ -3,6 +3,7 @@
  * first instruction. Regions belong to this vCPU's code cache; a write to one of their pages, or a flush, ends them.
  */
 import {
+  LINK_SIZE,
   PAGE_REGIONS,
   PAGE_WRITES,
   REGION_INDEX,
@@ -88,6 +89,13 @@ export function jit_region(record: u32): u32 {
   store<u32>(region, 0, REGION_VALID)
   store<u32>(region, record, REGION_RECORD)
   return <u32>region
+}
+
+/** A link that leads nowhere yet; 0 if the arena is full. */
+export function jit_link(): u32 {
+  const link = arena_take(LINK_SIZE)
+  if (link != 0) memory.fill(link, 0, LINK_SIZE)
+  return <u32>link
 }
 
 /** The region holds code of a page. False: no room, the region must not be attached. */

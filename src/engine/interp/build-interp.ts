@@ -68,7 +68,7 @@ export function buildInterp(
 
   const support = withCommit(module, defineSupport(module, imports))
   const regionType = module.type(REGION_PARAMS, ['i32'])
-  defineDispatch(module, support, regionType, regions)
+  defineDispatch(module, regionType, regions)
   const handlerType = module.type(['i32', 'i32'], ['i32'])
   const run = module.function(['i32'], ['i32'], 'run')
   module.exportFunction('run', run.index)

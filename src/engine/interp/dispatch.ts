@@ -2,9 +2,10 @@
  * What compiled code and the interpreter share in interp.wasm.
  *
  *   dispatch(cpu, target, budget, depth): i32   goes on at a RIP in compiled code if there is some, else returns REGION_NEAR
+ *   link(cpu, target, budget, depth, link): i32 the same, and remembers where it went in the link (abi/code-cache.ts, LINK_*)
  *   cc_commit(cpu)                              flags as compiled code left them -> CPU_FL_RES, CPU_FL_AUX
  */
-import { CACHE_JUMP, CACHE_JUMP_RECORD } from '../../abi/code-cache.ts'
+import { CACHE_JUMP, CACHE_JUMP_RECORD, LINK_GFN, LINK_INDEX, LINK_REGION } from '../../abi/code-cache.ts'
 import { CC_CANONICAL, CC_SUB, REGION_NEAR } from '../../abi/jit.ts'
 import {
   CPU_BUDGET,
@@ -22,24 +23,30 @@ import {
 import { REC_IMM, REC_OP } from '../../abi/record.ts'
 import { HANDLER_REGION } from '../../isa/handlers.ts'
 import { Label } from '../../wasm/code.ts'
-import type { ValueType } from '../../wasm/code.ts'
+import type { CodeBuilder, ValueType } from '../../wasm/code.ts'
 import type { ModuleBuilder } from '../../wasm/module.ts'
 import { pushJumpIndex, pushKey, tlbEntry } from './support.ts'
-import type { Support } from './support.ts'
 
 /** Of a region: cpu, RIP of the first byte of its first page, instructions left, nested calls. */
 export const REGION_PARAMS: readonly ValueType[] = ['i32', 'i64', 'i32', 'i32']
 
 const CPU = 0
 
-export function defineDispatch(
-  module: ModuleBuilder,
-  support: Support,
-  regionType: number,
-  regions: number,
-): void {
-  const { code, index } = module.function(REGION_PARAMS, ['i32'], 'dispatch')
-  const [target, budget, depth] = [1, 2, 3]
+/** Also of link(): the address of the link that led there. */
+export const LINK_PARAMS: readonly ValueType[] = [...REGION_PARAMS, 'i32']
+
+/** dispatch(), and link(), which besides remembers the region in a link so that the next time needs no search. */
+export function defineDispatch(module: ModuleBuilder, regionType: number, regions: number): void {
+  for (const name of ['dispatch', 'link']) {
+    const linked = name === 'link'
+    const { code, index } = module.function(linked ? LINK_PARAMS : REGION_PARAMS, ['i32'], name)
+    emitSearch(code, linked, regionType, regions)
+    module.exportFunction(name, index)
+  }
+}
+
+function emitSearch(code: CodeBuilder, linked: boolean, regionType: number, regions: number): void {
+  const [target, budget, depth, link] = [1, 2, 3, 4]
   const page = code.local('i64')
   const gpa = code.local('i64')
   const entry = code.local('i32')
@@ -62,14 +69,21 @@ export function defineDispatch(
     .tee(entry)
     .op('i32.load16_u', REC_OP)
   code.i32(HANDLER_REGION).op('i32.ne').brIf(miss)
+  if (linked) {
+    code.get(link).get(gpa).i64(12).op('i64.shr_u').op('i64.store32', LINK_GFN)
+    code.get(link).get(entry).op('i32.load', REC_IMM).op('i32.store', LINK_INDEX)
+    code
+      .get(link)
+      .get(entry)
+      .op('i32.load', REC_IMM + 4)
+      .op('i32.store', LINK_REGION)
+  }
   code.get(CPU).get(page).get(budget).get(depth).get(entry).op('i32.load', REC_IMM)
   code.returnCallIndirect(regionType, regions)
   code.end()
   code.get(CPU).get(target).op('i64.store', CPU_NEXT_RIP)
   code.get(CPU).get(budget).op('i32.store', CPU_BUDGET)
   code.i32(REGION_NEAR)
-  void support
-  module.exportFunction('dispatch', index)
 }
 
 /** isa/flags.ts in numbers: the carry vector of an addition or subtraction, shifted so that its top is bit 31. */

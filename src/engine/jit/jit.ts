@@ -45,6 +45,7 @@ export interface JitKernel {
   code_peek(gpa: bigint, mode: number): number
   code_flush(): void
   jit_region(record: number): number
+  jit_link(): number
   jit_region_page(region: number, gfn: number): number
   jit_attach(region: number, index: number): void
 }
@@ -52,6 +53,7 @@ export interface JitKernel {
 /** The exports of interp.wasm that compiled code calls. */
 const SHARED: Readonly<Record<string, { readonly params: readonly ('i32' | 'i64')[]; readonly result?: 'i32' | 'i64' }>> = {
   dispatch: { params: ['i32', 'i64', 'i32', 'i32'], result: 'i32' },
+  link: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], result: 'i32' },
   cc_commit: { params: ['i32'] },
   cc_result: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i64' },
   cc_carries: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i32' },
@@ -187,10 +189,11 @@ export class Jit {
     }
     const bodies = formed.map(({ region, address }) => {
       const code = new CodeBuilder(REGION_PARAMS.length)
-      emitRegion(region, { code, imports: { index }, region: address })
+      emitRegion(region, { code, imports: { index }, region: address, link: () => kernel.jit_link() >>> 0, regionType: 0 })
       return code
     })
     const module = new ModuleBuilder()
+    module.type(REGION_PARAMS, ['i32']) // type 0
     for (const name of imports.keys()) {
       const type = ALL_IMPORTS[name] ?? SHARED[name]
       if (!type) throw new Error(`compiled code has no function ${name}`)

@@ -6,7 +6,7 @@
  * calls nest as WebAssembly calls: what comes back goes on here only if it returned to the right place and this code stands.
  */
 import { CALL_DEPTH_MAX, CC_CANONICAL, CC_NONE, REGION_ENTER, REGION_NEAR } from '../../abi/jit.ts'
-import { REGION_VALID } from '../../abi/code-cache.ts'
+import { LINK_GFN, LINK_INDEX, LINK_REGION, REGION_VALID } from '../../abi/code-cache.ts'
 import {
   CPU_BUDGET,
   CPU_CC_A,
@@ -80,6 +80,10 @@ export interface RegionTarget {
   readonly imports: Imports
   /** Address of the region's struct (abi/code-cache.ts, REGION_*). */
   readonly region: number
+  /** Address of a new link (LINK_*), 0 if there is no room. */
+  link(): number
+  /** Type of a region's function in the module; its table is number 0. */
+  readonly regionType: number
 }
 
 interface RecordedBlock {
@@ -364,17 +368,72 @@ class RegionCode implements BackEnd {
     const code = this.#code
     this.#spill(STATE)
     this.#storeFlags(kind)
-    code.get(CPU)
+    const to = this.#pool.take('i64')
     this.#pushRip(rip)
-    code.get(BUDGET).get(DEPTH).returnCall(this.#target.imports.index('dispatch'))
+    code.set(to)
+    this.#linked(to, rip, 'jump')
+  }
+
+  /**
+   * Goes to a place that this code names: through a link that remembers the region there. A target in the block's own page
+   * is where it is; for another page the mapping has to be the same as when the link was made.
+   */
+  #linked(to: number, rip: number, how: 'call' | 'jump'): void {
+    const code = this.#code
+    const depth = (): void => {
+      code.get(DEPTH)
+      if (how === 'call') code.i32(1).op('i32.add')
+    }
+    const link = this.#target.link()
+    if (link === 0) {
+      code.get(CPU).get(to).get(BUDGET)
+      depth()
+      const dispatch = this.#target.imports.index('dispatch')
+      if (how === 'call') code.call(dispatch)
+      else code.returnCall(dispatch)
+      return
+    }
+    const page = this.#pool.take('i64')
+    code.get(to).i64(-4096).op('i64.and').set(page)
+    code.i32(link).op('i32.load', LINK_REGION).op('i32.load', REGION_VALID)
+    if (Math.floor(rip / PAGE) !== this.#lastPage) {
+      const entry = this.#pool.take('i32')
+      this.#entryOf(page)
+      code.tee(entry).op('i64.load', TLB_EXEC).get(page).op('i64.eq').op('i32.and')
+      code.get(entry).op('i32.load', TLB_GFN).i32(link).op('i32.load', LINK_GFN).op('i32.eq').op('i32.and')
+    }
+    code.if(how === 'call' ? 'i32' : undefined)
+    code.get(CPU).get(page).get(BUDGET)
+    depth()
+    code.i32(link).op('i32.load', LINK_INDEX)
+    if (how === 'call') code.callIndirect(this.#target.regionType)
+    else code.returnCallIndirect(this.#target.regionType)
+    if (how === 'call') code.else()
+    else code.end()
+    code.get(CPU).get(to).get(BUDGET)
+    depth()
+    code.i32(link)
+    const search = this.#target.imports.index('link')
+    if (how === 'call') code.call(search).end()
+    else code.returnCall(search)
+  }
+
+  /** Pushes the TLB entry of a linear address in a local. */
+  #entryOf(address: number): void {
+    const code = this.#code
+    code.get(address).op('i32.wrap_i64').i32(12 - TLB_ENTRY_SHIFT).op('i32.shr_u').i32(ENTRY_MASK).op('i32.and')
+    code.get(this.#tlb).op('i32.add')
+  }
+
+  /** Page of the block's last instruction. */
+  get #lastPage(): number {
+    return Math.floor((this.#recorded[this.#block]?.block.records.at(-1)?.rip ?? 0) / PAGE)
   }
 
   /** Another page of the region: it must be mapped where it was. */
   #checkPage(rip: number): void {
-    const block = this.#recorded[this.#block]?.block
-    const from = Math.floor((block?.records.at(-1)?.rip ?? 0) / PAGE)
     const distance = Math.floor(rip / PAGE)
-    if (distance === from) return
+    if (distance === this.#lastPage) return
     const code = this.#code
     this.#pageTest(distance)
     code.op('i32.eqz').if()
@@ -461,7 +520,7 @@ class RegionCode implements BackEnd {
     }
     if (how === 'call' && returns !== undefined && this.#continues(returns)) {
       code.get(DEPTH).i32(CALL_DEPTH_MAX).op('i32.lt_s').if()
-      this.#callAndReturn(to, returns)
+      this.#callAndReturn(to, target ? undefined : rip, returns)
       code.end()
     }
     code.get(CPU).get(to).op('i64.store', CPU_NEXT_RIP)
@@ -474,13 +533,16 @@ class RegionCode implements BackEnd {
     return to !== undefined && (this.#successors[this.#block] ?? []).includes(to)
   }
 
-  #callAndReturn(to: number, returns: number): void {
+  #callAndReturn(to: number, rip: number | undefined, returns: number): void {
     const code = this.#code
     const wrong = new Label('wrong')
     const status = this.#pool.take('i32')
     code.block(wrong)
-    code.get(CPU).get(to).get(BUDGET).get(DEPTH).i32(1).op('i32.add')
-    code.call(this.#target.imports.index('dispatch')).tee(status)
+    if (rip === undefined) {
+      code.get(CPU).get(to).get(BUDGET).get(DEPTH).i32(1).op('i32.add')
+      code.call(this.#target.imports.index('dispatch'))
+    } else this.#linked(to, rip, 'call')
+    code.tee(status)
     code.i32(REGION_NEAR).op('i32.ne').brIf(wrong)
     code.get(CPU).op('i64.load', CPU_NEXT_RIP)
     this.#pushRip(returns)

@@ -21,12 +21,17 @@ export const GPRS = 0xffffn
 export const XMMS = 0xffff_0000n
 export const CONTROLS = (1n << BigInt(CR0)) | (1n << BigInt(CR4))
 
-export const bit = (reg: number): bigint => 1n << BigInt(reg)
+export const bit = (reg: number): bigint => BITS[reg] ?? 0n
+
+const BITS = Array.from({ length: REGISTER_COUNT }, (_, reg) => 1n << BigInt(reg))
 
 /** Numbers of a set. */
 export function listed(set: bigint): number[] {
   const list: number[] = []
-  for (let reg = 0; reg < REGISTER_COUNT; reg++) if ((set >> BigInt(reg)) & 1n) list.push(reg)
+  // Numbers, not BigInts, where it is done for every exit of every region.
+  for (let low = Number(BigInt.asUintN(32, set)); low !== 0; low = (low & (low - 1)) >>> 0)
+    list.push(31 - Math.clz32(low & -low))
+  for (let high = Number(set >> 32n); high !== 0; high &= high - 1) list.push(63 - Math.clz32(high & -high))
   return list
 }
 
