@@ -115,11 +115,25 @@ export interface Column {
 }
 
 /** A command's own cost, which blurs the comparison of clocks. */
-const COMMAND_MS = 200
+const COMMAND_MS = 1000
+const CLOCK_TOLERANCE = 0.05
+
+/**
+ * Guest ms for each ms of the host, 1 when they agree. A guest that is short of processor time may lose timer ticks:
+ * its clock lags and it looks fast. Its times are then corrected, and the report names it.
+ */
+export function clockOf(guestMs: number | undefined, hostMs: number): number {
+  if (guestMs === undefined) return 1
+  const apart = Math.abs(guestMs - hostMs)
+  return apart < COMMAND_MS || apart < hostMs * CLOCK_TOLERANCE ? 1 : guestMs / hostMs
+}
 
 const distance = (ratio: number): number => Math.abs(Math.log(ratio))
 
-/** Runs all jobs, each `repeat` times; cpuTime: what they cost the host instead of what the guest's clock says. A guest that stops answering loses the rest of its jobs. */
+/**
+ * Runs all jobs, each `repeat` times; cpuTime: what they cost the host instead of what the guest's clock says. A guest
+ * that stops answering loses the rest of its jobs.
+ */
 export async function runJobs(
   peer: Peer,
   jobs: readonly Job[],
@@ -136,9 +150,10 @@ export async function runJobs(
         const usedMs = peer.cpuMs()
         const one = parseOutput(await peer.run(job.command, job.done, KERNEL_TIMEOUT_MS))
         const hostMs = performance.now() - started
-        measured.push(cpuTime ? { ...one, times: one.times.map(() => peer.cpuMs() - usedMs) } : one)
-        if (one.clockMs === undefined || Math.abs(one.clockMs - hostMs) < COMMAND_MS) continue
-        if (distance(one.clockMs / hostMs) > distance(clock)) clock = one.clockMs / hostMs
+        const rate = clockOf(one.clockMs, hostMs)
+        const times = one.times.map((ms) => (cpuTime ? peer.cpuMs() - usedMs : ms / rate))
+        measured.push({ ...one, times })
+        if (distance(rate) > distance(clock)) clock = rate
       }
     } catch (error) {
       const failure = error instanceof Error ? error.message : String(error)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
 import { breakDown } from './breakdown.ts'
-import { ABSENT, parseOutput } from './kernels.ts'
+import { ABSENT, clockOf, parseOutput } from './kernels.ts'
 import { UsageError, parseOptions } from './options.ts'
 import { disagreements, geometricMean, median, ratios } from './report.ts'
 import type { KernelResult, Results, Table } from './results.types.ts'
@@ -39,6 +39,18 @@ describe('parseOutput', () => {
 
   test('tells a command that failed', () => {
     expect(parseOutput('gcc failed: status 1\r\nbench-done\r\n').failure).toBe('failed: status 1')
+  })
+})
+
+describe('clockOf', () => {
+  test('is one where clocks agree or too little was measured', () => {
+    expect(clockOf(undefined, 1000)).toBe(1)
+    expect(clockOf(300, 900)).toBe(1)
+    expect(clockOf(29_000, 30_200)).toBe(1)
+  })
+
+  test('tells how much a guest lags', () => {
+    expect(clockOf(5000, 10_000)).toBe(0.5)
   })
 })
 

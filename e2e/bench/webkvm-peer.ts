@@ -36,9 +36,13 @@ const asBuffer = (name: string): { name: string; mimeType: string; buffer: Buffe
   buffer: readFileSync(name),
 })
 
+/** Files take their time where other work fills the cores. */
+const PAGE_TIMEOUT_MS = 120_000
+
 /** A page whose form is filled in for these images; pressing Start is left to bootPage(). */
 export async function openPage(browser: Browser, url: string, image: BootImage): Promise<Page> {
   const page = await browser.newPage()
+  page.setDefaultTimeout(PAGE_TIMEOUT_MS)
   await page.goto(`${url}?autostart=0`)
   await page.waitForSelector('#own-start:not([disabled])', { state: 'attached' })
   await page.locator('#own summary').click()
