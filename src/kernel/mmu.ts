@@ -90,6 +90,8 @@ export function own_access(): u32 {
   return load<u32>(cpu, CPU_CPL) == 3 ? ACC_USER : ACC_READ
 }
 
+// @ts-ignore: AssemblyScript decorator
+@inline
 function bank_of(acc: u32): u32 {
   if (acc & ACC_USER) return TLB_BANK_USER
   if (acc & (ACC_IMPLICIT | ACC_EXEC) || !(load<u32>(cpu, CPU_EFLAGS) & EFLAGS_AC)) return TLB_BANK_SUPERVISOR
@@ -423,13 +425,16 @@ export function mem_probe(gva: u64, bytes: u32, write: u32, seg: u32): void {
 /** Address of the frame that holds the code at a linear address, 0 with a fault pending; sets CPU_CODE_GPA. */
 export function mmu_exec_page(lin: u64): usize {
   const acc = own_access() | ACC_EXEC
-  page_seg = 0
-  const host = page(lin, acc)
-  if (host) {
-    const entry = tlb_entry(bank_of(acc), lin)
-    store<u64>(cpu, <u64>load<u32>(entry, TLB_GFN) << 12, CPU_CODE_GPA)
-    return host & ~0xfff
+  const entry = tlb_entry(bank_of(acc), lin)
+  if (load<u64>(entry, TLB_EXEC) != (lin & ~0xfff)) {
+    page_seg = 0
+    if (page_slow(lin, acc) == 0) return no_code()
   }
+  store<u64>(cpu, <u64>load<u32>(entry, TLB_GFN) << 12, CPU_CODE_GPA)
+  return load<u32>(entry, TLB_HOST)
+}
+
+function no_code(): usize {
   // A bus that nobody drives reads as ones, and FF FF is no instruction.
   if (page_kind != PAGE_FAULT) raise(VECTOR_UD)
   return 0

@@ -2,10 +2,12 @@
  * Stack accesses of single instructions (SDM Vol. 2, PUSH, POP, PUSHA, POPA, ENTER, LEAVE). RSP moves only when nothing
  * can fault any more. Frames of transfers are in frame-stack.ts.
  */
-import { CPU_GPR, CPU_RBP, CPU_RSP, CPU_SMASK, SEG_SS } from '../abi/layout.ts'
+import { CPU_GPR, CPU_RBP, CPU_RSP, CPU_SMASK, SEG_SS, TLB_READ, TLB_WRITE } from '../abi/layout.ts'
 import { mem_load16, mem_load32, mem_load64, mem_probe, mem_store16, mem_store32, mem_store64 } from './mmu.ts'
+import { code64 } from './mode.ts'
 import { seg_linear } from './segments.ts'
 import { cpu, fault_pending } from './state.ts'
+import { tlb_hit } from './tlb.ts'
 
 const WRITE: u32 = 0x100
 
@@ -44,6 +46,15 @@ function probe_slot(offset: u64, bytes: u32): void {
 }
 
 export function stack_push(value: u64, bytes: u32): void {
+  if (bytes == 8 && code64()) {
+    const at = load<u64>(cpu, CPU_RSP) - 8
+    const host = tlb_hit(at, 8, TLB_WRITE)
+    if (host) {
+      store<u64>(host, value)
+      store<u64>(cpu, at, CPU_RSP)
+      return
+    }
+  }
   const mask = stack_mask()
   const rsp = load<u64>(cpu, CPU_RSP)
   const top = (rsp - bytes) & mask
@@ -52,6 +63,14 @@ export function stack_push(value: u64, bytes: u32): void {
 }
 
 export function stack_pop(bytes: u32): u64 {
+  if (bytes == 8 && code64()) {
+    const at = load<u64>(cpu, CPU_RSP)
+    const host = tlb_hit(at, 8, TLB_READ)
+    if (host) {
+      store<u64>(cpu, at + 8, CPU_RSP)
+      return load<u64>(host)
+    }
+  }
   const mask = stack_mask()
   const rsp = load<u64>(cpu, CPU_RSP)
   const value = load_slot(rsp & mask, bytes)

@@ -10,18 +10,15 @@ import {
   CPU_RDI,
   CPU_RSI,
   CPU_SINGLE,
-  CPU_TLB,
   MODE_CS64,
   MODE_CS_MASK,
   SEG_FS,
-  TLB_ENTRIES,
-  TLB_ENTRY_SHIFT,
-  TLB_HOST,
   TLB_READ,
   TLB_WRITE,
 } from '../abi/layout.ts'
 import { EFLAGS_DF } from './arch.ts'
 import { cpu } from './state.ts'
+import { tlb_hit } from './tlb.ts'
 
 /** Bytes that all of the repetition moves, 0 if it is no such case. */
 function plain_bytes(elementShift: u32, rep: u32, addressBytes: u32): u32 {
@@ -29,16 +26,6 @@ function plain_bytes(elementShift: u32, rep: u32, addressBytes: u32): u32 {
   if (load<u32>(cpu, CPU_EFLAGS) & EFLAGS_DF || load<u32>(cpu, CPU_SINGLE)) return 0
   const count = load<u64>(cpu, CPU_RCX)
   return count <= 0x1000 ? <u32>count << elementShift : 0
-}
-
-/** Address of [lin, lin + size) in shared memory if the TLB bank in force allows the access, else 0. */
-// @ts-ignore: AssemblyScript decorator
-@inline
-function plain_host(lin: u64, size: u32, tag: usize): usize {
-  if ((<u32>lin & 0xfff) + size > 0x1000) return 0
-  const entry: usize = load<u32>(cpu, CPU_TLB) + ((<usize>(lin >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
-  if (load<u64>(entry + tag) != (lin & ~0xfff)) return 0
-  return <usize>load<u32>(entry, TLB_HOST) + (<usize>lin & 0xfff)
 }
 
 /** As memory.copy, which costs a call out of the engine's code: most copies of a kernel are short. */
@@ -100,9 +87,9 @@ export function plain_movs(elementShift: u32, rep: u32, addressBytes: u32, segBy
   if (size == 0 || (segByte & 7) >= <u32>SEG_FS) return false
   const si = load<u64>(cpu, CPU_RSI)
   const di = load<u64>(cpu, CPU_RDI)
-  const from = plain_host(si, size, TLB_READ)
+  const from = tlb_hit(si, size, TLB_READ)
   if (from == 0) return false
-  const to = plain_host(di, size, TLB_WRITE)
+  const to = tlb_hit(di, size, TLB_WRITE)
   if (to == 0 || (to > from && to < from + size)) return false
   copy(to, from, size)
   store<u64>(cpu, si + size, CPU_RSI)
@@ -116,7 +103,7 @@ export function plain_stos(elementShift: u32, rep: u32, addressBytes: u32): bool
   const size = plain_bytes(elementShift, rep, addressBytes)
   if (size == 0) return false
   const di = load<u64>(cpu, CPU_RDI)
-  const to = plain_host(di, size, TLB_WRITE)
+  const to = tlb_hit(di, size, TLB_WRITE)
   if (to == 0) return false
   fill(to, repeated(load<u64>(cpu, CPU_RAX), <u32>1 << elementShift), <u32>1 << elementShift, size)
   store<u64>(cpu, di + size, CPU_RDI)

@@ -96,6 +96,16 @@ export function tlb_entry(bank: u32, lin: u64): usize {
   return tlb_bank(bank) + ((<usize>(lin >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
 }
 
+/** Address of [lin, lin + size) in shared memory if the bank in force has the tag (TLB_READ, TLB_WRITE) for it, else 0. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+export function tlb_hit(lin: u64, size: u32, tag: usize): usize {
+  if ((<u32>lin & 0xfff) + size > 0x1000) return 0
+  const entry: usize = load<u32>(cpu, CPU_TLB) + ((<usize>(lin >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
+  if (load<u64>(entry + tag) != (lin & ~0xfff)) return 0
+  return <usize>load<u32>(entry, TLB_HOST) + (<usize>lin & 0xfff)
+}
+
 // @ts-ignore: AssemblyScript decorator
 @inline
 function meta_of(slot: u32): usize {
