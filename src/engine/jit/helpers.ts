@@ -49,7 +49,7 @@ const BY_NAME: Readonly<Record<string, Effects>> = {
   str_lods: effects(RAX | RCX | RSI), str_scas: effects(RAX | RCX | RDI, true), str_cmps: effects(RCX | RSI | RDI, true),
   str_ins: effects(RCX | RDX | RDI, false, false, true), str_outs: effects(RCX | RDX | RSI),
   mem_load128: NOTHING, mem_load_bytes: NOTHING, mem_store128: STORES, mem_store_bytes: STORES,
-  simd_masked_store: STORES, x87_fnstenv: STORES, x87_fnsave: STORES,
+  simd_masked_store: STORES, avx_mask_store: STORES, x87_fnstenv: STORES, x87_fnsave: STORES,
 } // prettier-ignore
 
 export function effectsOf(name: string): Effects {

@@ -3,9 +3,9 @@
  *
  *   0..15   general registers, i64      16..31  XMM registers, v128
  *   32..35  flags: CC_* kind, and the operands and result that it is about (abi/jit.ts)
- *   36, 37  CR0, CR4: read by every vector instruction
+ *   36..38  CR0, CR4, the gate of AVX: read by every vector instruction
  */
-import { CPU_CR0, CPU_CR4, CPU_GPR, CPU_XMM, CPU_XMM_STRIDE } from '../../abi/layout.ts'
+import { CPU_AVX_GATE, CPU_CR0, CPU_CR4, CPU_GPR, CPU_XMM, CPU_XMM_STRIDE } from '../../abi/layout.ts'
 import type { Ty } from '../../isa/emit.ts'
 
 export const XMM_FIRST = 16
@@ -15,11 +15,12 @@ export const CC_B = 34
 export const CC_RES = 35
 export const CR0 = 36
 export const CR4 = 37
-export const REGISTER_COUNT = 38
+export const AVX_GATE = 38
+export const REGISTER_COUNT = 39
 
 export const GPRS = 0xffffn
 export const XMMS = 0xffff_0000n
-export const CONTROLS = (1n << BigInt(CR0)) | (1n << BigInt(CR4))
+export const CONTROLS = (1n << BigInt(CR0)) | (1n << BigInt(CR4)) | (1n << BigInt(AVX_GATE))
 
 export const bit = (reg: number): bigint => BITS[reg] ?? 0n
 
@@ -47,6 +48,7 @@ export function offsetOf(reg: number): number {
   if (reg < CC_KIND) return CPU_XMM + (reg - XMM_FIRST) * CPU_XMM_STRIDE
   if (reg === CR0) return CPU_CR0
   if (reg === CR4) return CPU_CR4
+  if (reg === AVX_GATE) return CPU_AVX_GATE
   throw new Error(`register ${reg} has no place in the CPU struct`)
 }
 
@@ -63,5 +65,6 @@ export function registerAt(
   }
   if (ty === 'i32' && offset === CPU_CR0) return { reg: CR0, byte: 0 }
   if (ty === 'i32' && offset === CPU_CR4) return { reg: CR4, byte: 0 }
+  if (ty === 'i32' && offset === CPU_AVX_GATE) return { reg: AVX_GATE, byte: 0 }
   return undefined
 }
