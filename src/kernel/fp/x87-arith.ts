@@ -8,7 +8,7 @@ import {
   swapAB,
 } from './operand.ts'
 import { packF80 } from './round.ts'
-import { fastArithmetic, fastArithmetic32, fastArithmetic64, fastOrder, fastOrder64 } from './x87-fast-arith.ts'
+import { fastArithmetic, fastArithmetic32, fastArithmetic64, fastOrder, fastOrder64, fastSqrt } from './x87-fast-arith.ts'
 import { add, mul, div, squareRoot, noteDenormalA } from './arith.ts'
 import { GREATER, LESS, EQUAL, UNORDERED, anyNan, compare, nanUnary, nanX87, orderFlags } from './nan.ts'
 import { toIntegral } from './convert.ts'
@@ -211,6 +211,7 @@ function classOf(): u32 {
 }
 
 export function x87_fsqrt(): void {
+  if (fastSqrt()) return
   x87Begin()
   if (isEmpty(0)) {
     underflow(0, 0)

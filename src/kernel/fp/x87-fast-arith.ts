@@ -1,9 +1,9 @@
 /**
- * x87 arithmetic and comparisons of normal numbers and zeros in registers in use, with precision control 64 bits, rounding to nearest,
- * PE masked and nothing pending. Results and status are those of the exact way in x87-arith.ts, to which every function here
+ * x87 arithmetic and comparisons of normal numbers and zeros in registers in use, with rounding to nearest, PE masked and nothing
+ * pending. Results and status are those of the exact way in x87-arith.ts, to which every function here
  * leaves the rest by returning false.
  */
-import { CPU_X87_SW, CPU_X87_TAG, CPU_X87_TOP } from '../../abi/layout.ts'
+import { CPU_X87_CW, CPU_X87_SW, CPU_X87_TAG, CPU_X87_TOP } from '../../abi/layout.ts'
 import { cpu } from '../state.ts'
 import { PE } from './env.ts'
 import { EQUAL, GREATER, LESS, UNORDERED } from './nan.ts'
@@ -12,7 +12,7 @@ import { SW_C1 } from './x87-state.ts'
 import {
   NEITHER, TOP_EXPONENT, clearC1, fastPop, hasError, isNormal, isPlain, isZero, put, se32, se64, seOf, sig32, sig64, sigOf, slotOf,
 } from './x87-fast.ts'
-import { div128, mul64, wHi, wLo } from './wide.ts'
+import { div128, mul64, sqrt128, wHi, wLo } from './wide.ts'
 
 const OP_MUL: u32 = 1
 const OP_SUB: u32 = 4
@@ -26,16 +26,30 @@ function exact(slot: usize, sig: u64, se: u32): bool {
   return true
 }
 
+/** Significand bits that the precision control drops: none, 11 or 40 (SDM Vol. 1, 8.1.5.2; the reserved value means none). */
+function dropped(cw: u32): u64 {
+  const pc = (cw >> 8) & 3
+  return pc & 1 ? 0 : pc == 2 ? 11 : 40
+}
+
 /** Rounds hi:lo, bit 63 of hi set, with biased exponent `exp`; false near the ends of the range. */
 function finish(slot: usize, sign: u32, exp: i32, hi: u64, lo: u64): bool {
   if (<u32>(exp - 2) >= TOP_EXPONENT - 4) return false
   const c = cpu
+  const drop = dropped(load<u16>(c, CPU_X87_CW))
+  let unit: u64 = 1
+  if (drop != 0) {
+    // the bits that go move up, what was below them only counts as more than nothing
+    lo = (hi << (64 - drop)) | u64(lo != 0)
+    unit <<= drop
+    hi &= 0 - unit
+  }
   let sw = <u32>load<u16>(c, CPU_X87_SW) & ~SW_C1
   if (lo != 0) {
     sw |= PE
-    if (lo > J_BIT || (lo == J_BIT && (hi & 1) != 0)) {
+    if (lo > J_BIT || (lo == J_BIT && (hi & unit) != 0)) {
       sw |= SW_C1
-      hi++
+      hi += unit
       if (hi == 0) {
         hi = J_BIT
         exp++
@@ -144,7 +158,9 @@ function withZero(op: u32, slot: usize, xs: u64, xse: u32, ys: u64, yse: u32): b
   if (op == OP_MUL) return exact(slot, 0, (xse ^ yse) & 0x8000)
   if (op > OP_SUBR) return xZero && !yZero ? exact(slot, 0, (xse ^ yse) & 0x8000) : false
   if (xZero && yZero) return exact(slot, 0, xse & yse & 0x8000)
-  return xZero ? exact(slot, ys, yse) : exact(slot, xs, xse)
+  const sig = xZero ? ys : xs
+  const se = xZero ? yse : xse
+  return finish(slot, se & 0x8000, se & TOP_EXPONENT, sig, 0)
 }
 
 /** x op y, `op` being x87_arith_*'s, into a register. */
@@ -186,6 +202,22 @@ export function fastArithmetic(op: u32, dst: u32, src: u32, pop: u32): bool {
       : compute(op, slot, xs, xse, ys, yse)
   if (done && pop) fastPop(c, top, tag)
   return done
+}
+
+/** FSQRT */
+export function fastSqrt(): bool {
+  const c = cpu
+  const top = load<u32>(c, CPU_X87_TOP)
+  if (!isPlain(c) || !((load<u32>(c, CPU_X87_TAG) >> top) & 1)) return false
+  const slot = slotOf(c, top)
+  const sig = sigOf(slot)
+  const se = seOf(slot)
+  if (!isNormal(sig, se) || se & 0x8000) return false
+  const exp = <i32>se - 16383
+  // as squareRoot() in arith.ts
+  if (exp & 1) sqrt128(sig, 0)
+  else sqrt128(sig >> 1, sig << 63)
+  return finish(slot, 0, (exp >> 1) + 16383, wHi, ((wLo & 1) << 63) | (wLo >> 1))
 }
 
 export function fastArithmetic64(op: u32, bits: u64): bool {

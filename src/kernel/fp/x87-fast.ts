@@ -6,9 +6,9 @@ import { CPU_X87, CPU_X87_CW, CPU_X87_SW, CPU_X87_TAG, CPU_X87_TOP } from '../..
 import { J_BIT } from './operand.ts'
 import { SW_C1, SW_ES } from './x87-state.ts'
 
-/** PC = 64 bits, RC = nearest, PM = 1. */
-const PLAIN_MASK: u32 = 0x0f20
-const PLAIN_VALUE: u32 = 0x0320
+/** RC = nearest, PM = 1. */
+const PLAIN_MASK: u32 = 0x0c20
+const PLAIN_VALUE: u32 = 0x0020
 export const TOP_EXPONENT: u32 = 0x7fff
 
 // @ts-expect-error: decorator of AssemblyScript
