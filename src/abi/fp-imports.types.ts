@@ -93,6 +93,7 @@ export const FP_IMPORTS = {
   sse_round_ss: unaryImm, sse_round_sd: unaryImm, sse_round_ps: unaryImm, sse_round_pd: unaryImm,
   // dst = a * b + c; last: bit 0 negates the product, bit 1 the addend of even lanes, bit 2 of odd lanes
   sse_fma_ss: faulting([P, P, P, P, P]), sse_fma_sd: faulting([P, P, P, P, P]), sse_fma_ps: faulting([P, P, P, P, P]), sse_fma_pd: faulting([P, P, P, P, P]),
+  avx_fma_ps: faulting([P, P, P, P, P]), avx_fma_pd: faulting([P, P, P, P, P]), // of 32 bytes; dst is none of the operands
   // SSE conversions; truncate 1 for the CVTT forms
   sse_cvtss2sd: unary, sse_cvtsd2ss: unary, sse_cvtps2pd: unary, sse_cvtpd2ps: unary, sse_cvtdq2ps: unary, sse_cvtdq2pd: fn([P, P]),
   sse_cvtpi2ps: unary, sse_cvtps2pi: unaryImm, sse_cvtpd2pi: unaryImm,            // CVTPI2PD is sse_cvtdq2pd

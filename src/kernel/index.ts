@@ -98,7 +98,7 @@ export {
   sse_round_sd,
   sse_round_ss,
 } from './fp/sse-convert'
-export { sse_fma_pd, sse_fma_ps, sse_fma_sd, sse_fma_ss } from './fp/sse-fma'
+export { avx_fma_pd, avx_fma_ps, sse_fma_pd, sse_fma_ps, sse_fma_sd, sse_fma_ss } from './fp/sse-fma'
 export { sse_cvtph2ps, sse_cvtps2ph } from './fp/sse-half'
 export { sse_pair_begin, sse_pair_end } from './fp/sse-lane'
 export {

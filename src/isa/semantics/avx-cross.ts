@@ -3,13 +3,14 @@ import type { Emit, Semantics, Val } from '../emit.ts'
 import { AVX_CROSS } from '../rows/avx-cross.ts'
 import { blendByImm, byteSelector } from './avx-move.ts'
 import { qwords } from './sse.ts'
-import { i32, imm, lanes, shuffle, splat64, spill, v } from './vector.ts'
+import { i32, imm, lanes, shuffle, splat64, v } from './vector.ts'
 import {
   binary,
   eachHalf,
   gateAvx,
   half,
   readHalves,
+  spillHalves,
   vexSemantics,
   writeHalves,
   zero128,
@@ -140,12 +141,6 @@ const permuteQwords: Meaning = () => (e) => {
 
 /** Element size and how many, for the kernel: bytes | count << 8. */
 const shapeOf = (bytes: number, count: number): number => bytes | (count << 8)
-
-function spillHalves(e: Emit, [low, high]: Halves, slot: number): Val {
-  const address = spill(e, low, slot)
-  if (high) spill(e, high, slot + 1)
-  return address
-}
 
 /** Elements whose mask is clear are zero and their memory is not touched. */
 const maskLoad =

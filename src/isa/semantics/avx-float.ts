@@ -39,6 +39,7 @@ import {
   gateAvx,
   half,
   readHalves,
+  spillHalves,
   vexSemantics,
   writeHalves,
   type Meaning,
@@ -303,13 +304,23 @@ function fmaMeaning(order: keyof typeof ORDER, format: FloatFormat, negate: numb
     gateAvx(e)
     const c = readHalves(e, 2, length)
     const values = [readHalves(e, 0, length), readHalves(e, 1, length), c] as const
-    const compute = (h: 0 | 1): Val =>
-      callLane(e, name, [half(values[x], h), half(values[y], h), half(values[z], h)], [i32(e, negate)])
-    writeHalves(
-      e,
-      0,
-      eachFloatHalf(e, length, () => undefined, compute),
-    )
+    const operands = [values[x], values[y], values[z]]
+    const sign = i32(e, negate)
+    if (length === 128) {
+      writeHalves(e, 0, [
+        callLane(
+          e,
+          name,
+          operands.map(([low]) => low),
+          [sign],
+        ),
+      ])
+      return
+    }
+    const addresses = operands.map((operand, n) => spillHalves(e, operand, 2 * n))
+    const dst = e.scratch(2 * operands.length)
+    e.call(`avx_fma_${format}`, [dst, ...addresses, sign])
+    writeHalves(e, 0, [e.loadAt('v128', dst), e.loadAt('v128', dst, 16)])
   }
 }
 

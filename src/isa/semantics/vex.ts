@@ -138,6 +138,13 @@ export function callLane(
   return e.loadAt('v128', dst)
 }
 
+/** Copies both halves to scratch slots from `slot` on; the address of the first. */
+export function spillHalves(e: Emit, [low, high]: Halves, slot: number): Val {
+  const address = spill(e, low, slot)
+  if (high) spill(e, high, slot + 1)
+  return address
+}
+
 // --- shapes of instructions ------------------------------------------------------------------------------------------
 
 export type Lane1 = (e: Emit, b: Val, half: 0 | 1) => Val

@@ -9,7 +9,7 @@
  * Measured in Node 20, a call from JavaScript included: 25 ns for two doubles instead of 115, 18 for four singles instead of 219.
  */
 import { quiet } from './sse-native.ts'
-import { fma32, fma64, sseBegin, sseCommit } from './sse-lane.ts'
+import { fma32, fma64, sseBegin, sseCommit, sse_pair_begin, sse_pair_end } from './sse-lane.ts'
 
 const F32_ABS: u32 = 0x7fff_ffff
 const F32_MIN: u32 = 0x0080_0000
@@ -173,12 +173,21 @@ export function sse_fma_sd(dst: usize, a: usize, b: usize, c: usize, negate: u32
   if (sseCommit()) store<u64>(dst, r)
 }
 
+/** The 16 bytes at each address. */
+function packedNative32(dst: usize, a: usize, b: usize, c: usize, negate: u32): bool {
+  const x = v128.xor(v128.load(a), signs32(negate & 1, negate & 1))
+  const z = v128.xor(v128.load(c), signs32((negate >> 1) & 1, negate >> 2))
+  return native32(dst, x, v128.load(b), z, false)
+}
+
+function packedNative64(dst: usize, a: usize, b: usize, c: usize, negate: u32): bool {
+  const x = v128.xor(v128.load(a), signs64(negate & 1, negate & 1))
+  const z = v128.xor(v128.load(c), signs64((negate >> 1) & 1, negate >> 2))
+  return native64(dst, x, v128.load(b), z, false)
+}
+
 export function sse_fma_ps(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
-  if (quiet()) {
-    const x = v128.xor(v128.load(a), signs32(negate & 1, negate & 1))
-    const z = v128.xor(v128.load(c), signs32((negate >> 1) & 1, negate >> 2))
-    if (native32(dst, x, v128.load(b), z, false)) return
-  }
+  if (quiet() && packedNative32(dst, a, b, c, negate)) return
   sseBegin()
   const odd = oddLanes(negate)
   const r0 = fma32(load<u32>(a), load<u32>(b), load<u32>(c), negate)
@@ -193,15 +202,28 @@ export function sse_fma_ps(dst: usize, a: usize, b: usize, c: usize, negate: u32
 }
 
 export function sse_fma_pd(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
-  if (quiet()) {
-    const x = v128.xor(v128.load(a), signs64(negate & 1, negate & 1))
-    const z = v128.xor(v128.load(c), signs64((negate >> 1) & 1, negate >> 2))
-    if (native64(dst, x, v128.load(b), z, false)) return
-  }
+  if (quiet() && packedNative64(dst, a, b, c, negate)) return
   sseBegin()
   const r0 = fma64(load<u64>(a), load<u64>(b), load<u64>(c), negate)
   const r1 = fma64(load<u64>(a, 8), load<u64>(b, 8), load<u64>(c, 8), oddLanes(negate))
   if (!sseCommit()) return
   store<u64>(dst, r0)
   store<u64>(dst, r1, 8)
+}
+
+/** The same on 32 bytes; dst is none of the operands. */
+export function avx_fma_ps(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
+  if (quiet() && packedNative32(dst, a, b, c, negate) && packedNative32(dst + 16, a + 16, b + 16, c + 16, negate)) return
+  sse_pair_begin()
+  sse_fma_ps(dst, a, b, c, negate)
+  sse_fma_ps(dst + 16, a + 16, b + 16, c + 16, negate)
+  sse_pair_end()
+}
+
+export function avx_fma_pd(dst: usize, a: usize, b: usize, c: usize, negate: u32): void {
+  if (quiet() && packedNative64(dst, a, b, c, negate) && packedNative64(dst + 16, a + 16, b + 16, c + 16, negate)) return
+  sse_pair_begin()
+  sse_fma_pd(dst, a, b, c, negate)
+  sse_fma_pd(dst + 16, a + 16, b + 16, c + 16, negate)
+  sse_pair_end()
 }
