@@ -54,7 +54,7 @@ static void run_two(thread_fn first, thread_fn second, void *a, void *b) {
 
 /* --- work without sharing ---------------------------------------------------------------------------------------- */
 
-enum { SIEVE_LIMIT = 300000, SIEVE_ROUNDS = 6 };
+enum { SIEVE_LIMIT = 300000, SIEVE_ROUNDS = 24 };
 static uint32_t sieve(void) {
   char *composite = malloc(SIEVE_LIMIT + 1);
   uint32_t count = 0;
@@ -92,7 +92,7 @@ static uint32_t k_sieve_2(void) {
 static _Alignas(64) pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static _Alignas(64) uint32_t counter;
 static void *mutex_thread(void *unused) {
-  for (int i = 0; i < 100000; i++) {
+  for (int i = 0; i < 1000000; i++) {
     pthread_mutex_lock(&mutex);
     counter++;
     pthread_mutex_unlock(&mutex);
@@ -107,7 +107,7 @@ static uint32_t k_mutex(void) {
 
 /* Holds the lock longer than the other thread spins: most acquisitions sleep in FUTEX_WAIT. */
 static void *mutex_long_thread(void *unused) {
-  for (int i = 0; i < 3000; i++) {
+  for (int i = 0; i < 30000; i++) {
     pthread_mutex_lock(&mutex);
     for (volatile int j = 0; j < 300; j++) counter += j == 0;
     pthread_mutex_unlock(&mutex);
@@ -122,7 +122,7 @@ static uint32_t k_mutex_long(void) {
 
 static _Alignas(64) atomic_int spin;
 static void *spinlock_thread(void *unused) {
-  for (int i = 0; i < 100000; i++) {
+  for (int i = 0; i < 1000000; i++) {
     while (atomic_exchange_explicit(&spin, 1, memory_order_acquire))
       while (atomic_load_explicit(&spin, memory_order_relaxed)) __builtin_ia32_pause();
     counter++;
@@ -139,7 +139,7 @@ static uint32_t k_spinlock(void) {
 static _Alignas(64) atomic_uint shared32;
 static _Alignas(64) atomic_ullong shared64;
 static void *atomic_thread(void *step) {
-  for (int i = 0; i < 500000; i++) {
+  for (int i = 0; i < 2000000; i++) {
     atomic_fetch_add(&shared32, *(uint32_t *)step);
     unsigned long long seen = atomic_load_explicit(&shared64, memory_order_relaxed);
     while (!atomic_compare_exchange_weak(&shared64, &seen, seen + 0x100000001ull)) {}
@@ -271,17 +271,21 @@ static uint32_t beside_a_runner(uint32_t (*work)(void)) {
   munmap(page, 4096);
   return n;
 }
+static int protections;
 static uint32_t protect_work(void) {
   unsigned char *p = map(4096);
   uint32_t n = 0;
-  for (int i = 0; i < 3000; i++) {
+  for (int i = 0; i < protections; i++) {
     if (i & 1) n += ++p[0]; /* writable now */
     mprotect(p, 4096, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE);
   }
   munmap(p, 4096);
   return n;
 }
-static uint32_t k_mprotect(void) { return beside_a_runner(protect_work); }
+static uint32_t k_mprotect(void) {
+  protections = 3000;
+  return beside_a_runner(protect_work);
+}
 
 static uint32_t unmap_work(void) {
   uint32_t n = 0;
@@ -300,6 +304,7 @@ static void *sleep_thread(void *unused) {
   return unused;
 }
 static uint32_t k_mprotect_asleep(void) {
+  protections = 60000;
   pthread_t t;
   shooting = 1;
   pthread_create(&t, NULL, sleep_thread, NULL);
