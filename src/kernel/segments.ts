@@ -27,7 +27,10 @@ import {
   SEG_TR,
 } from '../abi/layout.ts'
 import {
+  ATTR_CODE,
+  ATTR_EXPAND_DOWN,
   ATTR_S,
+  ATTR_WRITABLE,
   CR4_FSGSBASE,
   CR4_UMIP,
   TYPE_CALL,
@@ -87,6 +90,11 @@ export function seg_linear(segByte: u32, offset: u64, access: u32): u64 {
   }
   if (bytes == 0) return (load<u64>(at, SEG_BASE) + offset) & 0xffff_ffff
   const attr = load<u32>(at, SEG_ATTR)
+  // Writable data that grows up, in any mode: per-CPU data of 32-bit kernels and thread data of their programs.
+  if ((attr & (SEG_ATTR_UNUSABLE | ATTR_S | ATTR_CODE | ATTR_EXPAND_DOWN | ATTR_WRITABLE)) == (ATTR_S | ATTR_WRITABLE)) {
+    if (offset + bytes - 1 > <u64>load<u32>(at, SEG_LIMIT)) return refuse(i)
+    return (load<u64>(at, SEG_BASE) + offset) & 0xffff_ffff
+  }
   if (load<u32>(cpu, CPU_MODE) & MODE_PE) {
     if (attr & SEG_ATTR_UNUSABLE) return refuse(i)
     if (access & 0x100 ? !is_writable_data(attr) : !is_readable(attr)) return refuse(i)
