@@ -28,14 +28,25 @@ const HUB = "waiting for the hub's answer"
 const IDLE = 'idle worker'
 export const isWaiting = (kind: string): boolean => kind === ASLEEP || kind === HUB || kind === IDLE
 
-const SCRIPT = 'JavaScript: generating code, host calls'
+const HOST_CALLS = 'JavaScript: clock and other host calls'
+const CODEGEN = 'JIT: forming regions, writing Wasm'
+const COMPILE = 'JIT: new WebAssembly.Module and Instance'
 
-/** Most functions here have no name of their own: who called from Wasm says more. */
-function scriptName({ frames }: Place): string {
+/** What the kernel calls is the host; what no function of ours called is the JIT, between two runs of the guest. */
+function classifyScript({ frames }: Place): readonly [kind: string, name: string] {
   const name = frames[0]?.functionName ?? ''
   const caller = frames.find(({ functionName }) => isKernel(functionName))?.functionName
-  if (caller === undefined) return `js ${name === '' ? '(anonymous)' : name}`
-  return `js ${name === '' ? '' : `${name} `}from kernel ${caller.slice(KERNEL_PREFIX.length)}`
+  if (caller === undefined) return [CODEGEN, `js ${name === '' ? '(anonymous)' : name}`]
+  // Most of these have no name of their own.
+  return [HOST_CALLS, `js ${name === '' ? '' : `${name} `}from kernel ${caller.slice(KERNEL_PREFIX.length)}`]
+}
+
+/** Functions of interp.wasm that compiled code goes through (src/engine/interp/dispatch.ts). */
+const BETWEEN_REGIONS = new Set(['dispatch', 'link', 'cc_commit'])
+
+function classifyInterpreter(name: string): readonly [kind: string, name: string] {
+  if (BETWEEN_REGIONS.has(name)) return ['going between compiled regions', name]
+  return ['interpret', name === 'run' ? 'interpreter loop' : `handler ${name}`]
 }
 
 type Classify = (place: Place) => readonly [kind: string, name: string]
@@ -53,10 +64,10 @@ function classifier(places: readonly Place[]): Classify {
   return (place) => {
     const { frames } = place
     const { functionName: name = '', url = '' } = frames[0] ?? {}
+    if (/^(js-to-wasm|wasm-to-js)/.test(name)) return [HOST_CALLS, name.split(':')[0] ?? name]
     if (url.startsWith('wasm://')) {
       const module = known.get(url)
-      if (module === 'interpreter')
-        return ['interpret', name === 'run' ? 'interpreter loop' : `handler ${name}`]
+      if (module === 'interpreter') return classifyInterpreter(name)
       if (module === undefined) return ['compiled guest code', 'compiled guest code']
       const part = name.slice(KERNEL_PREFIX.length)
       const kind = KERNEL_PARTS.find(([pattern]) => pattern.test(part))?.[1]
@@ -68,7 +79,8 @@ function classifier(places: readonly Place[]): Classify {
     }
     if (name === '(garbage collector)') return ['garbage collection', name]
     if (name === '(idle)') return [IDLE, name]
-    if (url !== '' || name === 'now') return [SCRIPT, scriptName(place)]
+    if (name === 'Module' || name === 'Instance') return [COMPILE, `new WebAssembly.${name}`]
+    if (url !== '' || name === 'now') return classifyScript(place)
     return ['V8 itself: compiling, linking', name]
   }
 }

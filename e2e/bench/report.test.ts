@@ -152,7 +152,7 @@ describe('breakDown', () => {
       'compiled guest code': 3,
       "waiting for the hub's answer": 4,
       'asleep (HLT)': 6,
-      'JavaScript: generating code, host calls': 7,
+      'JavaScript: clock and other host calls': 7,
     })
     expect(functions.get('js from kernel clock/tsc_read')).toBe(7)
     expect(functions.get('handler adc_rm8_r8/8/X')).toBe(1)
