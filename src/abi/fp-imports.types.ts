@@ -78,17 +78,16 @@ export const FP_IMPORTS = {
   sse_lane_ss: faulting([P, S, S], S), sse_lane_sd: faulting([P, D, D], D),
   sse_order_ss: faulting([S, S, P], S), sse_order_sd: faulting([D, D, P], D),    // a, b, 1 for COMIS: a number that compares with 0 as a does with b
   // SSE arithmetic: dst, a, b
-  sse_add_ss: binary, sse_add_sd: binary, sse_add_ps: binary, sse_add_pd: binary,
-  sse_sub_ss: binary, sse_sub_sd: binary, sse_sub_ps: binary, sse_sub_pd: binary,
-  sse_mul_ss: binary, sse_mul_sd: binary, sse_mul_ps: binary, sse_mul_pd: binary,
-  sse_div_ss: binary, sse_div_sd: binary, sse_div_ps: binary, sse_div_pd: binary,
-  sse_min_ss: binary, sse_min_sd: binary, sse_min_ps: binary, sse_min_pd: binary,
-  sse_max_ss: binary, sse_max_sd: binary, sse_max_ps: binary, sse_max_pd: binary,
+  sse_add_ps: binary, sse_add_pd: binary,
+  sse_sub_ps: binary, sse_sub_pd: binary,
+  sse_mul_ps: binary, sse_mul_pd: binary,
+  sse_div_ps: binary, sse_div_pd: binary,
+  sse_min_ps: binary, sse_min_pd: binary,
+  sse_max_ps: binary, sse_max_pd: binary,
   sse_addsub_ps: binary, sse_addsub_pd: binary, sse_hadd_ps: binary, sse_hadd_pd: binary, sse_hsub_ps: binary, sse_hsub_pd: binary,
-  sse_sqrt_ss: unary, sse_sqrt_sd: unary, sse_sqrt_ps: unary, sse_sqrt_pd: unary,
+  sse_sqrt_ps: unary, sse_sqrt_pd: unary,
   sse_dpps: binaryImm, sse_dppd: binaryImm,
   sse_cmp_ss: binaryImm, sse_cmp_sd: binaryImm, sse_cmp_ps: binaryImm, sse_cmp_pd: binaryImm, // predicate 0-7 (mask imm8 with 7), 0-31 for VEX
-  sse_comi_ss: faulting([P, P], P), sse_comi_sd: faulting([P, P], P), sse_ucomi_ss: faulting([P, P], P), sse_ucomi_sd: faulting([P, P], P), // a, b -> ZF|PF|CF
   sse_rcp_ss: fn([P, P]), sse_rcp_ps: fn([P, P]), sse_rsqrt_ss: fn([P, P]), sse_rsqrt_ps: fn([P, P]), // dst, b
   sse_round_ss: unaryImm, sse_round_sd: unaryImm, sse_round_ps: unaryImm, sse_round_pd: unaryImm,
   // dst = a * b + c; last: bit 0 negates the product, bit 1 the addend of even lanes, bit 2 of odd lanes

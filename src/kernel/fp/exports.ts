@@ -13,6 +13,10 @@
  * Where the SDM leaves a bit open (C1 after FCOMI, C0-C3 after FFREE, a denormal load with DE unmasked, ...) the answer is
  * that of the AMD processor the golden results were made on.
  */
+import { CPU_FAULT } from '../../abi/layout.ts'
+import { cpu } from '../state.ts'
+import { sse_lane_sd, sse_lane_ss, sse_order_sd, sse_order_ss } from './sse-arith.ts'
+
 // asc takes `.ts` off in `import` but not in `export ... from`: a second copy of the module would come in under that name
 export * from './sse-arith'
 export * from './sse-convert'
@@ -28,3 +32,23 @@ export * from './x87-control'
 export { x87_wait } from './x87-state'
 export * from './fpu-image'
 export { bind } from '../state'
+
+// By address: a NaN on its way through JavaScript would lose its payload.
+
+export function lane_ss(op: u32, dst: usize, a: usize, b: usize): void {
+  const r = sse_lane_ss(op, load<f32>(a), load<f32>(b))
+  if (load<u32>(cpu, CPU_FAULT) == 0) store<f32>(dst, r)
+}
+
+export function lane_sd(op: u32, dst: usize, a: usize, b: usize): void {
+  const r = sse_lane_sd(op, load<f64>(a), load<f64>(b))
+  if (load<u32>(cpu, CPU_FAULT) == 0) store<f64>(dst, r)
+}
+
+export function order_ss(a: usize, b: usize, signalling: u32): f64 {
+  return sse_order_ss(load<f32>(a), load<f32>(b), signalling)
+}
+
+export function order_sd(a: usize, b: usize, signalling: u32): f64 {
+  return sse_order_sd(load<f64>(a), load<f64>(b), signalling)
+}

@@ -1,14 +1,11 @@
 /**
- * SSE arithmetic and comparison. Arguments are addresses: dst may equal a or b, and is written only when no unmasked
- * exception was found (the fault is then pending in CPU_FAULT). Scalar forms read and write only the low element; the
- * caller merges the rest. The packed forms are in sse-packed.ts.
+ * Scalar SSE arithmetic and comparison: what generated code asks where its own operators may not answer. Lanes and orders by value; CMPSS
+ * and CMPSD by address as the packed forms (sse-packed.ts): dst may equal a or b, and is written only when no unmasked exception was
+ * found (the fault is then pending in CPU_FAULT).
  */
-import {
-  OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, sseBegin, sseCommit, lane32, lane64, sqrt32, sqrt64, cmp32, cmp64,
-  holds, order32, order64,
-} from './sse-lane.ts'
-import { GREATER, LESS, EQUAL, orderFlags } from './nan.ts'
-import { quiet, calm32, calm64, calmSum32, calmSum64, calmProduct32, calmProduct64 } from './sse-native.ts'
+import { sseBegin, sseCommit, lane32, lane64, sqrt32, sqrt64, cmp32, cmp64, holds, order32, order64 } from './sse-lane.ts'
+import { GREATER, LESS, EQUAL } from './nan.ts'
+import { calm32, calm64 } from './sse-native.ts'
 
 // asc takes `.ts` off in `import` but not in `export ... from`
 export {
@@ -37,18 +34,6 @@ export {
   sse_dpps,
   sse_dppd,
 } from './sse-packed'
-
-function scalar32(op: u32, dst: usize, a: usize, b: usize): void {
-  sseBegin()
-  const r = lane32(op, load<u32>(a), load<u32>(b))
-  if (sseCommit()) store<u32>(dst, r)
-}
-
-function scalar64(op: u32, dst: usize, a: usize, b: usize): void {
-  sseBegin()
-  const r = lane64(op, load<u64>(a), load<u64>(b))
-  if (sseCommit()) store<u64>(dst, r)
-}
 
 const OP_SQRT: u32 = 6
 
@@ -92,110 +77,6 @@ function signOf(relation: u32): f64 {
   return relation == EQUAL ? 0 : NaN
 }
 
-export function sse_add_ss(dst: usize, a: usize, b: usize): void {
-  const x = load<f32>(a)
-  const y = load<f32>(b)
-  const r = x + y
-  if (quiet() && calmSum32(x, y, r)) store<f32>(dst, r)
-  else scalar32(OP_ADD, dst, a, b)
-}
-
-export function sse_add_sd(dst: usize, a: usize, b: usize): void {
-  const x = load<f64>(a)
-  const y = load<f64>(b)
-  const r = x + y
-  if (quiet() && calmSum64(x, y, r)) store<f64>(dst, r)
-  else scalar64(OP_ADD, dst, a, b)
-}
-
-export function sse_sub_ss(dst: usize, a: usize, b: usize): void {
-  const x = load<f32>(a)
-  const y = load<f32>(b)
-  const r = x - y
-  if (quiet() && calmSum32(x, y, r)) store<f32>(dst, r)
-  else scalar32(OP_SUB, dst, a, b)
-}
-
-export function sse_sub_sd(dst: usize, a: usize, b: usize): void {
-  const x = load<f64>(a)
-  const y = load<f64>(b)
-  const r = x - y
-  if (quiet() && calmSum64(x, y, r)) store<f64>(dst, r)
-  else scalar64(OP_SUB, dst, a, b)
-}
-
-export function sse_mul_ss(dst: usize, a: usize, b: usize): void {
-  const x = load<f32>(a)
-  const y = load<f32>(b)
-  const r = x * y
-  if (quiet() && calmProduct32(x, y, r)) store<f32>(dst, r)
-  else scalar32(OP_MUL, dst, a, b)
-}
-
-export function sse_mul_sd(dst: usize, a: usize, b: usize): void {
-  const x = load<f64>(a)
-  const y = load<f64>(b)
-  const r = x * y
-  if (quiet() && calmProduct64(x, y, r)) store<f64>(dst, r)
-  else scalar64(OP_MUL, dst, a, b)
-}
-
-export function sse_div_ss(dst: usize, a: usize, b: usize): void {
-  const x = load<f32>(a)
-  const y = load<f32>(b)
-  const r = x / y
-  if (quiet() && calmProduct32(x, y, r)) store<f32>(dst, r)
-  else scalar32(OP_DIV, dst, a, b)
-}
-
-export function sse_div_sd(dst: usize, a: usize, b: usize): void {
-  const x = load<f64>(a)
-  const y = load<f64>(b)
-  const r = x / y
-  if (quiet() && calmProduct64(x, y, r)) store<f64>(dst, r)
-  else scalar64(OP_DIV, dst, a, b)
-}
-
-export function sse_min_ss(dst: usize, a: usize, b: usize): void {
-  const x = load<f32>(a)
-  const y = load<f32>(b)
-  if (calm32(x) && calm32(y)) store<f32>(dst, x < y ? x : y)
-  else scalar32(OP_MIN, dst, a, b)
-}
-
-export function sse_min_sd(dst: usize, a: usize, b: usize): void {
-  const x = load<f64>(a)
-  const y = load<f64>(b)
-  if (calm64(x) && calm64(y)) store<f64>(dst, x < y ? x : y)
-  else scalar64(OP_MIN, dst, a, b)
-}
-
-export function sse_max_ss(dst: usize, a: usize, b: usize): void {
-  const x = load<f32>(a)
-  const y = load<f32>(b)
-  if (calm32(x) && calm32(y)) store<f32>(dst, x > y ? x : y)
-  else scalar32(OP_MAX, dst, a, b)
-}
-
-export function sse_max_sd(dst: usize, a: usize, b: usize): void {
-  const x = load<f64>(a)
-  const y = load<f64>(b)
-  if (calm64(x) && calm64(y)) store<f64>(dst, x > y ? x : y)
-  else scalar64(OP_MAX, dst, a, b)
-}
-
-export function sse_sqrt_ss(dst: usize, b: usize): void {
-  sseBegin()
-  const r = sqrt32(load<u32>(b))
-  if (sseCommit()) store<u32>(dst, r)
-}
-
-export function sse_sqrt_sd(dst: usize, b: usize): void {
-  sseBegin()
-  const r = sqrt64(load<u64>(b))
-  if (sseCommit()) store<u64>(dst, r)
-}
-
 /** Predicates 0-7 of SSE, 8-31 of AVX. */
 export function sse_cmp_ss(dst: usize, a: usize, b: usize, predicate: u32): void {
   const x = load<f32>(a)
@@ -231,42 +112,3 @@ function all64(condition: bool): u64 {
   return condition ? 0xffff_ffff_ffff_ffff : 0
 }
 
-export function sse_comi_ss(a: usize, b: usize): u32 {
-  const x = load<f32>(a)
-  const y = load<f32>(b)
-  if (calm32(x) && calm32(y)) return orderFlags(x < y ? LESS : x > y ? GREATER : EQUAL)
-  sseBegin()
-  const relation = order32(load<u32>(a), load<u32>(b), true)
-  sseCommit()
-  return orderFlags(relation)
-}
-
-export function sse_comi_sd(a: usize, b: usize): u32 {
-  const x = load<f64>(a)
-  const y = load<f64>(b)
-  if (calm64(x) && calm64(y)) return orderFlags(x < y ? LESS : x > y ? GREATER : EQUAL)
-  sseBegin()
-  const relation = order64(load<u64>(a), load<u64>(b), true)
-  sseCommit()
-  return orderFlags(relation)
-}
-
-export function sse_ucomi_ss(a: usize, b: usize): u32 {
-  const x = load<f32>(a)
-  const y = load<f32>(b)
-  if (calm32(x) && calm32(y)) return orderFlags(x < y ? LESS : x > y ? GREATER : EQUAL)
-  sseBegin()
-  const relation = order32(load<u32>(a), load<u32>(b), false)
-  sseCommit()
-  return orderFlags(relation)
-}
-
-export function sse_ucomi_sd(a: usize, b: usize): u32 {
-  const x = load<f64>(a)
-  const y = load<f64>(b)
-  if (calm64(x) && calm64(y)) return orderFlags(x < y ? LESS : x > y ? GREATER : EQUAL)
-  sseBegin()
-  const relation = order64(load<u64>(a), load<u64>(b), false)
-  sseCommit()
-  return orderFlags(relation)
-}

@@ -39,20 +39,7 @@ export function calm64(x: f64): bool {
   return size == 0 || size - F64_MIN <= F64_INF - F64_MIN
 }
 
-/** r = x + y or x - y: sums below twice the smallest normal are exact, so only overflow, NaN and denormal operands matter. */
-export function calmSum32(x: f32, y: f32, r: f32): bool {
-  return (reinterpret<u32>(r) & F32_ABS) < F32_INF && calm32(x) && calm32(y)
-}
-
-export function calmSum64(x: f64, y: f64, r: f64): bool {
-  return (reinterpret<u64>(r) & F64_ABS) < F64_INF && calm64(x) && calm64(y)
-}
-
 /** r = x * y or x / y: above the smallest normal (which tiny values round up to) and finite. */
 export function calmProduct32(x: f32, y: f32, r: f32): bool {
   return (reinterpret<u32>(r) & F32_ABS) - (F32_MIN + 1) < F32_INF - F32_MIN - 1 && calm32(x) && calm32(y)
-}
-
-export function calmProduct64(x: f64, y: f64, r: f64): bool {
-  return (reinterpret<u64>(r) & F64_ABS) - (F64_MIN + 1) < F64_INF - F64_MIN - 1 && calm64(x) && calm64(y)
 }

@@ -52,24 +52,30 @@ function add(
   list.push({ name, code, fill, run })
 }
 
-for (const [name, opcode] of [
-  ['add', 0x58],
-  ['mul', 0x59],
-  ['sub', 0x5c],
-  ['min', 0x5d],
-  ['div', 0x5e],
-  ['max', 0x5f],
+/** The last column: the number of the operation in sse_lane_*. */
+for (const [name, opcode, lane] of [
+  ['add', 0x58, 0],
+  ['mul', 0x59, 2],
+  ['sub', 0x5c, 1],
+  ['min', 0x5d, 4],
+  ['div', 0x5e, 3],
+  ['max', 0x5f, 5],
 ] as const) {
   for (const form of ['ps', 'pd', 'ss', 'sd']) {
     add(`${name}${form}`, [...(PREFIX[form] ?? []), 0x0f, opcode, 0xc1], filler(form), (m) =>
-      m.call(`sse_${name}_${form}`, ...both(m)),
+      form.startsWith('s')
+        ? m.call(`lane_${form}`, lane, ...both(m))
+        : m.call(`sse_${name}_${form}`, ...both(m)),
     )
   }
 }
+const SQRT_LANE = 6
 for (const form of ['ps', 'pd', 'ss', 'sd']) {
   const prefix = PREFIX[form] ?? []
   add(`sqrt${form}`, [...prefix, 0x0f, 0x51, 0xc1], filler(form), (m) =>
-    m.call(`sse_sqrt_${form}`, m.xmm(0), m.xmm(1)),
+    form.startsWith('s')
+      ? m.call(`lane_${form}`, SQRT_LANE, ...both(m))
+      : m.call(`sse_sqrt_${form}`, m.xmm(0), m.xmm(1)),
   )
   for (let predicate = 0; predicate < 8; predicate++) {
     add(`cmp${form}.${predicate}`, [...prefix, 0x0f, 0xc2, 0xc1, predicate], filler(form), (m) =>
@@ -118,7 +124,8 @@ for (const [name, opcode] of [
 ] as const) {
   for (const form of ['ss', 'sd']) {
     add(`${name}${form}`, [...(form === 'sd' ? [0x66] : []), 0x0f, opcode, 0xc1], filler(form), (m, c) => {
-      const flags = m.callU32(`sse_${name}_${form}`, m.xmm(0), m.xmm(1))
+      const relation = Number(m.call(`order_${form}`, m.xmm(0), m.xmm(1), name === 'comi' ? 1 : 0))
+      const flags = relation > 0 ? 0 : relation < 0 ? 1 : relation === 0 ? 0x40 : 0x45
       if (!m.faulted) c.eflags = (c.eflags & ~0x8d5) | flags
     })
   }
