@@ -28,7 +28,7 @@ import { Jit, createRegionTable } from './jit/jit.ts'
 import type { JitKernel } from './jit/jit.ts'
 
 /** Times a branch is taken before its target is compiled; a power of two, 0 = never. */
-export const JIT_THRESHOLD = 4096
+export const JIT_THRESHOLD = 16_384
 
 /** What the thread offers: given by workers/vcpu.ts for a browser Worker or a Node worker thread. */
 export interface VcpuPort {

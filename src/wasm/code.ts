@@ -33,6 +33,7 @@ export class CodeBuilder {
   readonly #locals: ValueType[] = []
   readonly #scopes: (Label | undefined)[] = []
   readonly #parameterCount: number
+  readonly #hints: { readonly at: number; readonly likely: boolean }[] = []
 
   constructor(parameterCount: number) {
     this.#parameterCount = parameterCount
@@ -42,6 +43,26 @@ export class CodeBuilder {
   local(type: ValueType): number {
     this.#locals.push(type)
     return this.#parameterCount + this.#locals.length - 1
+  }
+
+  /** Says of the `if` or `br_if` that follows whether its condition is likely nonzero (branch hinting proposal). */
+  expect(likely: boolean): this {
+    this.#hints.push({ at: this.#code.length, likely })
+    return this
+  }
+
+  /** Hints with their offsets in the body that finish() gives, as the section metadata.code.branch_hint wants them. */
+  hints(): ByteWriter | undefined {
+    if (this.#hints.length === 0) return undefined
+    const before = this.#declarations().length
+    const w = new ByteWriter()
+    w.u32(this.#hints.length)
+    for (const { at, likely } of this.#hints) {
+      w.u32(before + at)
+      w.u8(1)
+      w.u8(likely ? 1 : 0)
+    }
+    return w
   }
 
   get size(): number {
@@ -223,6 +244,13 @@ export class CodeBuilder {
   /** Local declarations and code, as the code section wants them. */
   finish(): ByteWriter {
     if (this.#scopes.length !== 0) throw new Error(`${this.#scopes.length} blocks are still open`)
+    const body = this.#declarations()
+    body.bytes(this.#code.view())
+    body.u8(0x0b)
+    return body
+  }
+
+  #declarations(): ByteWriter {
     const body = new ByteWriter()
     const runs: { type: ValueType; count: number }[] = []
     for (const type of this.#locals) {
@@ -235,8 +263,6 @@ export class CodeBuilder {
       body.u32(count)
       body.u8(VALUE_TYPE_CODE[type])
     }
-    body.bytes(this.#code.view())
-    body.u8(0x0b)
     return body
   }
 }

@@ -191,6 +191,22 @@ export class ModuleBuilder {
     return w
   }
 
+  #hintSection(): ByteWriter | undefined {
+    const hinted = this.#functions.flatMap(({ code }, i) => {
+      const hints = code.hints()
+      return hints ? [{ index: this.#importedFunctions + i, hints }] : []
+    })
+    if (hinted.length === 0) return undefined
+    const w = new ByteWriter()
+    w.name('metadata.code.branch_hint')
+    w.u32(hinted.length)
+    for (const { index, hints } of hinted) {
+      w.u32(index)
+      w.bytes(hints.view())
+    }
+    return w
+  }
+
   toBytes(): Uint8Array<ArrayBuffer> {
     const out = new ByteWriter()
     out.bytes([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
@@ -230,6 +246,8 @@ export class ModuleBuilder {
       w.u32(index)
     })) // prettier-ignore
     if (this.#elements.length > 0) section(9, this.#elementSection())
+    const hints = this.#hintSection()
+    if (hints) section(0, hints) // in front of the code that it speaks of
     section(10, list(this.#functions, (w, f) => {
       w.sized(f.code.finish())
     })) // prettier-ignore

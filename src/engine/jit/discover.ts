@@ -11,9 +11,9 @@ import {
   REC_FLAGS,
   REC_IMM,
   REC_LEN,
-  REC_LINK,
   REC_OP,
   REC_SIZE,
+  REC_TAKEN,
 } from '../../abi/record.ts'
 import { HANDLER_CROSS, HANDLER_FIRST, HANDLER_GOTO, HANDLER_REGION } from '../../isa/handlers.ts'
 import type { SemanticHandler } from './jit-emit.ts'
@@ -65,6 +65,8 @@ export interface Place {
   readonly mode: number
   /** gfn of pages by distance from the entry's page. */
   readonly gfns: ReadonlyMap<number, number>
+  /** A branch taken less often than this is followed only by leaving the region. */
+  readonly rare: number
 }
 
 class Former {
@@ -138,7 +140,7 @@ class Former {
         if (!value) break
         this.#records.set(at, value)
         const next = at + value.record.getUint8(REC_LEN)
-        const targets = directTargets(value)
+        const targets = directTargets(value, this.#place.rare)
         for (const target of targets) {
           if (leaders.size >= BLOCKS_MAX || leaders.has(target)) continue
           leaders.add(target)
@@ -171,7 +173,7 @@ class Former {
       records.push(value)
       const next = at + value.record.getUint8(REC_LEN)
       if (isBranch(value.handler)) {
-        const targets = [...directTargets(value), ...(goesOn(value) ? [next] : [])]
+        const targets = [...directTargets(value, this.#place.rare), ...(goesOn(value) ? [next] : [])]
         return { rip, records, end: 'next', targets }
       }
       if (value.record.getUint8(REC_FLAGS) & RECF_END) return { rip, records, end: 'leave', targets: [] }
@@ -192,14 +194,13 @@ function isRelative({ row }: SemanticHandler): boolean {
 }
 
 /** Where a direct branch goes; not where a call does, which is another region. */
-function directTargets({ handler, record, page }: CodeRecord): number[] {
+function directTargets({ handler, record, page }: CodeRecord, rare: number): number[] {
   if (!isRelative(handler) || handler.row.mnemonic === 'call') return []
-  // Linked: it was taken. A branch that never was is left to the interpreter.
-  if (handler.row.mnemonic !== 'jmp' && record.getUint32(REC_LINK, true) === 0) {
-    const target = Number(record.getBigInt64(REC_IMM, true))
-    if (target >= 0 && target < PAGE) return []
-  }
-  return [page + Number(record.getBigInt64(REC_IMM, true))]
+  const target = Number(record.getBigInt64(REC_IMM, true))
+  // Rarely taken within its page, where takes are counted: that way stays with the interpreter.
+  const counted = target >= 0 && target < PAGE && handler.row.mnemonic !== 'jmp'
+  if (counted && record.getUint32(REC_TAKEN, true) < rare) return []
+  return [page + target]
 }
 
 /** Execution may go on behind it: conditional branches, and calls that return. */

@@ -9,6 +9,7 @@ import { CACHE_FLUSHES } from '../../abi/code-cache.ts'
 import { QUEUE_KEY, QUEUE_NEIGHBOURS, QUEUE_NO_PAGE, QUEUE_ENTRY_SHIFT } from '../../abi/jit.ts'
 import {
   CPU_CODE_CACHE,
+  CPU_JIT_MASK,
   CPU_JIT_QUEUE,
   CPU_JIT_QUEUED,
   CPU_JIT_STATS,
@@ -163,7 +164,8 @@ export class Jit {
       const gfn = view.getUint32(entry + QUEUE_NEIGHBOURS + i * 4, true)
       if (gfn !== QUEUE_NO_PAGE) gfns.set(distance, gfn)
     }
-    return { gpa, mode: Number(key & 0xffn), gfns }
+    const mask = view.getUint32(this.#options.cpu + CPU_JIT_MASK, true)
+    return { gpa, mode: Number(key & 0xffn), gfns, rare: Math.ceil((mask + 1) / 64) }
   }
 
   #form(place: Place): Formed | undefined {
@@ -189,7 +191,13 @@ export class Jit {
     }
     const bodies = formed.map(({ region, address }) => {
       const code = new CodeBuilder(REGION_PARAMS.length)
-      emitRegion(region, { code, imports: { index }, region: address, link: () => kernel.jit_link() >>> 0, regionType: 0 })
+      emitRegion(region, {
+        code,
+        imports: { index },
+        region: address,
+        link: () => kernel.jit_link() >>> 0,
+        regionType: 0,
+      })
       return code
     })
     const module = new ModuleBuilder()
@@ -214,7 +222,9 @@ export class Jit {
     this.#count(JIT_STAT_COMPILE_NS, took)
     this.#count(JIT_STAT_CODEGEN_NS, -took)
     for (const [i, { region, address }] of formed.entries()) {
-      const whole = Array.from(region.pages.values()).every((gfn) => kernel.jit_region_page(address, gfn) !== 0)
+      const whole = Array.from(region.pages.values()).every(
+        (gfn) => kernel.jit_region_page(address, gfn) !== 0,
+      )
       if (whole) kernel.jit_attach(address, this.#next + i)
     }
     this.#next += formed.length

@@ -217,7 +217,7 @@ class RegionCode implements BackEnd {
   emit(): void {
     const code = this.#code
     // Asked to stop, or no budget: nothing was touched yet.
-    code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').if()
+    code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').expect(false).if()
     this.#storeRip(this.#region.entry)
     code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER).return()
     code.end()
@@ -353,7 +353,7 @@ class RegionCode implements BackEnd {
       return this.#elsewhere(rip, undefined)
     const back = (this.#shape.position[to] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
     if (back) {
-      code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').if()
+      code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').expect(false).if()
       code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit)
       code.end()
     }
@@ -402,7 +402,7 @@ class RegionCode implements BackEnd {
       code.tee(entry).op('i64.load', TLB_EXEC).get(page).op('i64.eq').op('i32.and')
       code.get(entry).op('i32.load', TLB_GFN).i32(link).op('i32.load', LINK_GFN).op('i32.eq').op('i32.and')
     }
-    code.if(how === 'call' ? 'i32' : undefined)
+    code.expect(true).if(how === 'call' ? 'i32' : undefined)
     code.get(CPU).get(page).get(BUDGET)
     depth()
     code.i32(link).op('i32.load', LINK_INDEX)
@@ -421,7 +421,13 @@ class RegionCode implements BackEnd {
   /** Pushes the TLB entry of a linear address in a local. */
   #entryOf(address: number): void {
     const code = this.#code
-    code.get(address).op('i32.wrap_i64').i32(12 - TLB_ENTRY_SHIFT).op('i32.shr_u').i32(ENTRY_MASK).op('i32.and')
+    code
+      .get(address)
+      .op('i32.wrap_i64')
+      .i32(12 - TLB_ENTRY_SHIFT)
+      .op('i32.shr_u')
+      .i32(ENTRY_MASK)
+      .op('i32.and')
     code.get(this.#tlb).op('i32.add')
   }
 
@@ -436,7 +442,7 @@ class RegionCode implements BackEnd {
     if (distance === this.#lastPage) return
     const code = this.#code
     this.#pageTest(distance)
-    code.op('i32.eqz').if()
+    code.op('i32.eqz').expect(false).if()
     code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit)
     code.end()
   }
@@ -555,7 +561,7 @@ class RegionCode implements BackEnd {
     const block = this.#byRip.get(returns) ?? 0
     const back = (this.#shape.position[block] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
     if (back) {
-      code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').if()
+      code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').expect(false).if()
       code.i32(this.#siteOf(returns, 0)).set(this.#site).br(this.#exit)
       code.end()
     }
@@ -607,7 +613,7 @@ class RegionCode implements BackEnd {
   }
 
   #faultCheck(g: Generator, at: ExitPoint | undefined): void {
-    g.code.get(CPU).op('i32.load', CPU_FAULT).if()
+    g.code.get(CPU).op('i32.load', CPU_FAULT).expect(false).if()
     this.#leave(g, at)
     g.code.end()
   }
@@ -648,7 +654,7 @@ class RegionCode implements BackEnd {
     const slot = g.slotOf(result)
     const access = ACCESS[bytes as AccessSize]
     this.#lookUp(g, address, bytes, TLB_READ, entry)
-    code.if()
+    code.expect(true).if()
     this.#host(code, entry, address)
     code.op(access.load).set(slot)
     code.else()
@@ -672,7 +678,7 @@ class RegionCode implements BackEnd {
     const entry = g.locals.take('i32')
     const access = ACCESS[bytes as AccessSize]
     this.#lookUp(g, address, bytes, TLB_WRITE, entry)
-    code.if()
+    code.expect(true).if()
     this.#host(code, entry, address)
     code.get(stored).op(access.store)
     code.else()
@@ -714,7 +720,7 @@ class RegionCode implements BackEnd {
         .op('i32.eqz')
         .op('i32.and')
     }
-    code.if()
+    code.expect(true).if()
     this.#host(code, entry, address)
     code.set(host)
     code.else()
@@ -730,7 +736,7 @@ class RegionCode implements BackEnd {
 
   rmwEnd(g: Generator, { at }: Of<'rmwEnd'>): void {
     const { code } = g
-    code.get(this.#bounced).if()
+    code.get(this.#bounced).expect(false).if()
     code.call(this.#target.imports.index('mem_rmw_end'))
     this.#faultCheck(g, at)
     code.end()

@@ -371,7 +371,7 @@ export class Guest {
     const offset = this.#view.getBigUint64(this.#cpu + abi.CPU_RIP, true) & 0xfffn
     if (!(mode & abi.MODE_FLAT) || (mode & abi.MODE_CS_MASK) === abi.MODE_CS16) return
     const gfns = new Map([[0, CODE >> abi.PAGE_SHIFT]])
-    this.#jit.compile([{ gpa: BigInt(CODE) | offset, mode, gfns }])
+    this.#jit.compile([{ gpa: BigInt(CODE) | offset, mode, gfns, rare: 0 }])
     if (this.#view.getUint16(record + REC_OP, true) === HANDLER_REGION) this.compiledCases++
   }
 
