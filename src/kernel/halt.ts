@@ -9,6 +9,7 @@
  */
 import {
   CPU_CPL,
+  CPU_GPR,
   CPU_HALT_POLLED,
   CPU_HALT_POLL_NS,
   CPU_MSR_KVM_POLL_CONTROL,
@@ -36,9 +37,8 @@ const POLL_MOST_NS: f64 = 80_000
 /** Looks at the request word between two looks at the clock. */
 const POLL_LOOKS: u32 = 64
 
-/** PAUSEs between two looks at the clock, and the time within which that many are one loop that waits. */
-const PAUSE_LOOKS: i32 = 256
-const PAUSE_LOOP_NS: f64 = 100_000
+/** PAUSEs between two looks at the clock. */
+const PAUSE_LOOKS: u32 = 256
 /** How long a loop may spin first: where each vCPU has a core, and where some must share. */
 const PAUSE_SPIN_NS: f64 = 100_000
 const PAUSE_SPIN_SHARED_NS: f64 = 15_000
@@ -46,8 +46,9 @@ const PAUSE_SPIN_SHARED_NS: f64 = 15_000
 const PAUSE_FIRST_NS: f64 = 40_000
 const PAUSE_MOST_NS: f64 = 640_000
 
-let pausesLeft: i32 = PAUSE_LOOKS
-let pausedAt: f64 = 0
+// The loop of PAUSEs that this vCPU is in: the registers in it, its length so far, when it was first looked at.
+let pauseRegisters: u64 = 0
+let pauses: u32 = 0
 let pausingSince: f64 = 0
 let pauseNs: f64 = PAUSE_FIRST_NS
 
@@ -120,18 +121,33 @@ export function sys_mwait(): void {
 
 // --- PAUSE -----------------------------------------------------------------------------------------------------------
 
+/** Changes when the guest gets on: a loop that waits leaves all registers as they are. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+function registers(): u64 {
+  let sum: u64 = 0
+  for (let i: usize = 0; i < 16; i++) sum = rotl<u64>(sum, 5) + load<u64>(cpu + CPU_GPR + (i << 3))
+  return sum
+}
+
 /**
- * Counts, and gives the core away when the guest does nothing else. The instruction then starts over, so that what
- * arrived meanwhile is served before the loop goes on.
+ * Counts, and gives the core away when the guest does nothing but wait. The instruction then starts over, so that what
+ * arrived meanwhile is served before the loop goes on. A loop that counts its turns is not taken for one that waits:
+ * guests do that to give up spinning by themselves.
  */
 export function sys_pause(): void {
-  if (--pausesLeft > 0) return
-  pausesLeft = PAUSE_LOOKS
-  if (!crowded(1)) return
+  const now = registers()
+  if (now != pauseRegisters) {
+    pauseRegisters = now
+    pauses = 0
+    return
+  }
+  if (++pauses % PAUSE_LOOKS == 0 && crowded(1)) look_at_loop()
+}
+
+function look_at_loop(): void {
   const now = clock_ns()
-  const looping = now - pausedAt < PAUSE_LOOP_NS
-  pausedAt = now
-  if (!looping) {
+  if (pauses == PAUSE_LOOKS) {
     pausingSince = now
     pauseNs = PAUSE_FIRST_NS
     return
@@ -139,7 +155,6 @@ export function sys_pause(): void {
   if (now - pausingSince < (crowded(0) ? PAUSE_SPIN_SHARED_NS : PAUSE_SPIN_NS)) return
   yield_host(pauseNs)
   pauseNs = min(pauseNs * 2, PAUSE_MOST_NS)
-  pausedAt = clock_ns()
   raise(VECTOR_RETRY)
 }
 
