@@ -28,11 +28,13 @@ function printCounters(stats: MachineStats): void {
       .join('\n'),
   )
   if (jit === undefined) return
-  const share = ((jit.instructions / instructions) * 100).toFixed(0)
+  const share =
+    jit.instructions === 0
+      ? ''
+      : `; ${((jit.instructions / instructions) * 100).toFixed(0)} % of the instructions ran compiled`
   console.log(
     `JIT: ${jit.regions} regions in ${jit.modules} modules, ${(jit.bytes / 1024).toFixed(0)} KiB live, ${jit.evicted} evicted; ` +
-      `code generation ${jit.codegenMs.toFixed(0)} ms, compilation ${jit.compileMs.toFixed(0)} ms; ` +
-      `${share} % of the instructions ran compiled`,
+      `code generation ${jit.codegenMs.toFixed(0)} ms, compilation ${jit.compileMs.toFixed(0)} ms${share}`,
   )
 }
 

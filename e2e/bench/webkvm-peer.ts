@@ -1,6 +1,4 @@
 /** webkvm itself: the production page in Chromium, through the "own kernel" form as a user would. */
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 
 import type { MachineStats } from '#machine/stats.ts'
@@ -29,13 +27,6 @@ export interface WebkvmPeer extends Peer {
   stats(): Promise<MachineStats>
 }
 
-/** Files up to this size go through the connection, which takes no more; a disk is given by its path. */
-const asBuffer = (name: string): { name: string; mimeType: string; buffer: Buffer } => ({
-  name: path.basename(name),
-  mimeType: 'application/octet-stream',
-  buffer: readFileSync(name),
-})
-
 /** Files take their time where other work fills the cores. */
 const PAGE_TIMEOUT_MS = 120_000
 
@@ -46,8 +37,8 @@ export async function openPage(browser: Browser, url: string, image: BootImage):
   await page.goto(`${url}?autostart=0`)
   await page.waitForSelector('#own-start:not([disabled])', { state: 'attached' })
   await page.locator('#own summary').click()
-  await page.setInputFiles('#own-kernel', asBuffer(image.kernel))
-  await page.setInputFiles('#own-initrd', asBuffer(image.initrd))
+  await page.setInputFiles('#own-kernel', image.kernel)
+  await page.setInputFiles('#own-initrd', image.initrd)
   const [disk, ...more] = image.disks
   if (more.length > 0) throw new Error("the page's form takes one disk")
   if (disk !== undefined) {
