@@ -45,6 +45,7 @@ import {
 } from '../abi/code-cache.ts'
 import {
   CPU_CODE_CACHE,
+  CPU_SCRATCH,
   FRAME_CODE,
   REQ_CODE,
   VM_GFN_COUNT,
@@ -391,15 +392,19 @@ export const DECODE_AGAIN: usize = 1
  */
 export function code_decode(gpa: u64, host: usize, mode: u32): usize {
   const gfn = <u32>(gpa >> 12)
-  if (!watch(gfn)) return DECODE_AGAIN
   const cache = cache_of(cpu)
   reserve(cache)
   const page = page_get(cache, gfn)
   const off = <u32>gpa & 0xfff
   const most = load<u32>(page, PAGE_WRITES) >= WRITES_OFTEN ? BLOCK_MAX_WRITTEN : BLOCK_MAX
-  // Marked before read, as far as the block could reach: a writer that comes between posts a drop.
+  // Marked before read, as far as the block could reach: a writer that comes between posts a drop. And before the page is
+  // put under watch: a write to a page of which nobody holds code ends the watch.
   const reach = chunk_mask(off, min<u32>(4095, off + most * 15))
   const before = mark_chunks(page, reach)
+  if (!watch(gfn)) {
+    settle_chunks(page, reach, before)
+    return DECODE_AGAIN
+  }
   const block: usize = load<u32>(cache, CACHE_NEXT)
   let rec = block + BLOCK_SIZE
   let at = off
@@ -443,24 +448,41 @@ function settle_chunks(page: usize, mask: u64, exact: u64): void {
   unlock(vm + VM_LOCK_MMU)
 }
 
+const INSTRUCTION_MAX: u32 = 15
+
+/** Copies the 15 bytes from page offset `off` on, which is as close to the end of its page, from both pages. */
+export function code_gather(bytes: usize, host: usize, nextHost: usize, off: u32): void {
+  const first = min<u32>(4096 - off, INSTRUCTION_MAX)
+  memory.copy(bytes, host + off, first)
+  memory.copy(bytes + first, nextHost, INSTRUCTION_MAX - first)
+}
+
 /**
- * Decodes an instruction at gpa that goes on in the page `next` (gpa of its first byte); its bytes, at least 15 or up to
- * where they may be fetched, are at `bytes`. Returns the record of the guard, or DECODE_AGAIN. The instruction is known to be whole.
+ * Decodes an instruction at gpa that goes on in the page `next` (gpa of its first byte); the pages' bytes are at `host` and
+ * `nextHost`. Returns the record of the guard, or DECODE_AGAIN. All 15 bytes may be fetched.
  */
-export function code_decode_cross(gpa: u64, next: u64, bytes: usize, count: u32, mode: u32): usize {
+export function code_decode_cross(gpa: u64, next: u64, host: usize, nextHost: usize, mode: u32): usize {
   const gfn = <u32>(gpa >> 12)
-  if (!watch(gfn) || !watch(<u32>(next >> 12))) return DECODE_AGAIN
   const cache = cache_of(cpu)
   reserve(cache)
   const page = page_get(cache, gfn)
   const second = page_get(cache, <u32>(next >> 12))
   const off = <u32>gpa & 0xfff
-  mark_chunks(page, chunk_mask(off, 4095))
-  mark_chunks(second, chunk_mask(0, 14))
+  const end1 = chunk_mask(off, 4095)
+  const start2 = chunk_mask(0, 14)
+  const before = mark_chunks(page, end1)
+  const beforeNext = mark_chunks(second, start2)
+  if (!watch(gfn) || !watch(<u32>(next >> 12))) {
+    settle_chunks(page, end1, before)
+    settle_chunks(second, start2, beforeNext)
+    return DECODE_AGAIN
+  }
+  const bytes = cpu + CPU_SCRATCH
+  code_gather(bytes, host, nextHost, off)
   const block: usize = load<u32>(cache, CACHE_NEXT)
   const rec = block + BLOCK_SIZE
   code_special(rec, HANDLER_CROSS, next, off)
-  const length = decode_one(bytes, count, mode, off, rec + REC_SIZE)
+  const length = decode_one(bytes, INSTRUCTION_MAX, mode, off, rec + REC_SIZE)
   const end = load<u8>(rec + REC_SIZE, REC_FLAGS) & RECF_END
   code_special(rec + 2 * REC_SIZE, end ? HANDLER_SYNC : HANDLER_GOTO, off + length, off + length)
   publish(page, block, rec + 3 * REC_SIZE, off, 4095, mode, (gpa << 8) | mode)

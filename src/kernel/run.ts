@@ -81,6 +81,7 @@ import {
   code_decode_cross,
   code_drop_pending,
   code_find,
+  code_gather,
   code_is_cross,
   code_sync,
   DECODE_AGAIN,
@@ -196,10 +197,7 @@ function second_page(lin: u64): u64 {
 
 /** Up to 15 bytes across the end of the page into scratch; returns how many are within `allowed`. */
 function gather(host: usize, off: u32, allowed: u64): u32 {
-  const first = 4096 - off
-  const bytes = cpu + CPU_SCRATCH
-  memory.copy(bytes, host + off, min<u32>(first, 15))
-  if (first < 15) memory.copy(bytes + first, secondHost, 15 - first)
+  code_gather(cpu + CPU_SCRATCH, host, secondHost, off)
   return <u32>min<u64>(15, allowed)
 }
 
@@ -238,7 +236,7 @@ function locate(alone: bool): usize {
       if (limit - rip < <u64>(0x1000 - off + 14)) return step(lin, host, off, limit - rip + 1)
       const second = second_page(lin)
       if (secondHost == 0) return 0
-      rec = code_decode_cross(gpa, second, cpu + CPU_SCRATCH, gather(host, off, 15), mode)
+      rec = code_decode_cross(gpa, second, host, secondHost, mode)
       if (rec != DECODE_AGAIN) return rec + REC_SIZE
     }
     if (rec != DECODE_AGAIN) return rec
