@@ -9,6 +9,7 @@
  */
 import {
   CPU_BUDGET,
+  CPU_CC_KIND,
   CPU_CODE_CACHE,
   CPU_CODE_GPA,
   CPU_CODE_VPAGE,
@@ -444,7 +445,8 @@ function emitRegion(code: CodeBuilder, support: Support, { l, t, regionType, reg
   code.get(CPU).get(CPU).op('i64.load', CPU_PCBASE)
   code.get(l.quota).get(l.rec).op('i32.sub').i32(REC_SHIFT).op('i32.shr_s').i32(0)
   code.get(l.rec).op('i32.load', REC_IMM).callIndirect(regionType, regions).set(l.slot)
-  code.get(CPU).call(support.index('cc_commit'))
+  code.get(CPU).op('i32.load', CPU_CC_KIND).if()
+  code.get(CPU).call(support.index('cc_commit')).end()
   code.get(CPU).op('i32.load', CPU_BUDGET).i32(REC_SHIFT).op('i32.shl').set(l.remaining)
   code.get(l.slot).i32(REGION_NEAR).op('i32.ne').brIf(t.enter)
   code.get(CPU).op('i64.load', CPU_NEXT_RIP).set(l.target)

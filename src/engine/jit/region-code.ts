@@ -21,6 +21,7 @@ import {
   CPU_RMW_ADDR,
   CPU_SCRATCH,
   CPU_SCRATCH_SLOTS,
+  CPU_SHADOW_RIP,
   CPU_TLB,
   MODE_CS64,
   MODE_CS_MASK,
@@ -216,8 +217,9 @@ class RegionCode implements BackEnd {
 
   emit(): void {
     const code = this.#code
-    // Asked to stop, or no budget: nothing was touched yet.
-    code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').expect(false).if()
+    // No budget: nothing was touched yet. Requests are looked at where loops close: one that has to wait, such as an NMI
+    // while NMIs are blocked, must not keep the code from going on at all.
+    code.get(BUDGET).i32(0).op('i32.lt_s').expect(false).if()
     this.#storeRip(this.#region.entry)
     code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER).return()
     code.end()
@@ -700,6 +702,9 @@ class RegionCode implements BackEnd {
     code.get(address).i32(bytes).call(this.#target.imports.index('jit_may_store')).op('i32.eqz').if()
     // The instruction runs alone, so that it does not lead back here.
     code.get(CPU).i32(1).op('i32.store', CPU_INHIBIT)
+    code.get(CPU)
+    this.#pushRip(at?.rip ?? 0)
+    code.op('i64.store', CPU_SHADOW_RIP)
     this.#leave(g, at)
     code.end()
   }
