@@ -78,17 +78,7 @@ describe('rows', () => {
   })
 
   it('end their block where control or mode may change', () => {
-    const ids = [
-      'jmp_relz',
-      'ret',
-      'popf',
-      'mov_sreg_rm16',
-      'mov_cr_r64',
-      'lgdt_m',
-      'iret',
-      'hlt',
-      'syscall',
-    ]
+    const ids = ['jmp_relz', 'ret', 'popf', 'mov_sreg_rm16', 'mov_cr_r64', 'lgdt_m', 'iret', 'hlt', 'syscall']
     expect(ids.filter((id) => !ROWS.find((r) => r.id === id)?.ends)).toEqual([])
     expect(ROWS.filter((r) => /^j[a-z]+_rel/.test(r.id) && r.mnemonic !== 'jmp' && r.ends)).toEqual([])
   })

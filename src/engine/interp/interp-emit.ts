@@ -413,7 +413,7 @@ export class InterpEmit extends RecordEmit {
     this.forgetFlags()
     if (entry.fault) this.faultCheck()
     if (entry.transfers) {
-      const exit = (): void => void this.emit({ kind: 'exit', exit: 'transfer', args: [] })
+      const exit = (): void => this.emit({ kind: 'exit', exit: 'transfer', args: [] })
       if (name.startsWith('str_')) {
         // A string instruction that is complete goes on in its block.
         const done = this.variable('i32')

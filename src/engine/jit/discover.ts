@@ -15,7 +15,7 @@ import {
   REC_SIZE,
   REC_TAKEN,
 } from '../../abi/record.ts'
-import { HANDLER_CROSS, HANDLER_FIRST, HANDLER_GOTO, HANDLER_REGION } from '../../isa/handlers.ts'
+import { HANDLER_CROSS, HANDLER_FIRST, HANDLER_REGION } from '../../isa/handlers.ts'
 import type { SemanticHandler } from './jit-emit.ts'
 
 const PAGE = 4096
@@ -186,7 +186,7 @@ class Former {
 const BRANCH = /^(j|loop|call$|ret$)/
 
 function isBranch({ row }: SemanticHandler): boolean {
-  return BRANCH.test(row.mnemonic) && !/f$/.test(row.mnemonic)
+  return BRANCH.test(row.mnemonic) && !row.mnemonic.endsWith('f')
 }
 
 function isRelative({ row }: SemanticHandler): boolean {

@@ -56,7 +56,7 @@ const BY_NAME: Readonly<Record<string, Effects>> = {
 export function effectsOf(name: string): Effects {
   const named = BY_NAME[name]
   if (named) return named
-  if (/^fpu_/.test(name)) return effects(GPRS | XMMS, true, true, true)
+  if (name.startsWith('fpu_')) return effects(GPRS | XMMS, true, true, true)
   // Operands in registers are passed by address: the emitter knows which ones.
   if (/^(sse|simd|x87|mmx|avx|f16c)_/.test(name)) return NOTHING
   return EVERYTHING

@@ -347,12 +347,11 @@ export class JitEmit extends InterpEmit {
 
   // --- flags ---
 
-  get #canonical(): LazyFlags {
+  #canonical(): LazyFlags {
     const { flags } = this.#state
     if (flags.at === 'canonical') return flags.flags
     if (flags.at === 'operation') {
-      const made = encodeFlags(this, flags.of, () => this.#canonical)
-      return made
+      return encodeFlags(this, flags.of, () => this.#canonical())
     }
     const [kind, a, b, res] = [CC_KIND, CC_A, CC_B, CC_RES].map((reg) => this.#register(reg)) as [
       Node, Node, Node, Node,
@@ -365,7 +364,7 @@ export class JitEmit extends InterpEmit {
   }
 
   protected override flagState(): LazyFlags {
-    return this.#canonical
+    return this.#canonical()
   }
   protected override setFlagState(flags: LazyFlags): void {
     this.#setFlags({ at: 'canonical', flags, of: undefined })
@@ -381,21 +380,21 @@ export class JitEmit extends InterpEmit {
       this.#setFlags({ at: 'operation', of, exact: isExact(of) })
       return
     }
-    const flags = encodeFlags(this, of, () => this.#canonical)
+    const flags = encodeFlags(this, of, () => this.#canonical())
     this.#setFlags({ at: 'canonical', flags, of })
   }
 
   override setFlagBits(bits: { readonly [F in ArithFlag]?: Val }): void {
-    this.setFlagState(setFlagBits(this, this.#canonical, bits))
+    this.setFlagState(setFlagBits(this, this.#canonical(), bits))
   }
 
   override flag(name: ArithFlag): Val {
     const cc = conditionOfFlag(name)
-    return (cc && this.#condition(cc)) ?? readFlag(this, this.#canonical, name)
+    return (cc && this.#condition(cc)) ?? readFlag(this, this.#canonical(), name)
   }
 
   override cond(cc: Cond): Val {
-    return this.#condition(cc) ?? readCond(this, this.#canonical, cc)
+    return this.#condition(cc) ?? readCond(this, this.#canonical(), cc)
   }
 
   #condition(cc: Cond): Val | undefined {
@@ -434,7 +433,7 @@ export class JitEmit extends InterpEmit {
       this.internal('cc_commit', [], undefined)
       return
     }
-    const { res, aux } = this.#canonical
+    const { res, aux } = this.#canonical()
     super.do('i64.store', [this.cpu, node(res)], [CPU_FL_RES])
     super.do('i32.store', [this.cpu, node(aux)], [CPU_FL_AUX])
     super.do('i32.store', [this.cpu, this.const('i32', CC_NONE)], [CPU_CC_KIND])
