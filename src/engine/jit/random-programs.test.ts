@@ -1,0 +1,53 @@
+/**
+ * Random programs in the interpreter and as compiled code: everything they leave behind must be equal. The long run:
+ *
+ *   RANDOM_PROGRAMS=1000 RANDOM_FIRST=5000 npx vitest run src/engine/jit/random-programs.test.ts
+ *
+ * runs so many seeds from the given one on. A failure names seed, code size and the first trace record that differs;
+ * `makeProgram(bits, seed, { omit })` leaves items out to make it smaller.
+ */
+import process from 'node:process'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { JIT_OFF } from '#abi/jit.ts'
+import type { TestVm } from '../testing/test-vm.ts'
+import { makeProgram } from '../testing/programs/program.ts'
+import { createProgramVm, differences, runProgram } from '../testing/programs/run-program.ts'
+
+const PROGRAMS = Number(process.env['RANDOM_PROGRAMS'] ?? 60)
+const FIRST = Number(process.env['RANDOM_FIRST'] ?? 0)
+/** CPU_JIT_MASK. Compiled at the first branch, regions are small; later they hold what the branches in between reached. */
+const MASKS = [0, 3]
+const TIMEOUT_MS = 120_000 + PROGRAMS * 4000
+
+let vm: TestVm
+
+beforeAll(async () => {
+  vm = await createProgramVm()
+}, 300_000)
+
+describe.each([64, 32] as const)('programs of %d-bit code', (bits) => {
+  test.each(MASKS)('do the same compiled, with mask %d', { timeout: TIMEOUT_MS }, (mask) => {
+    let compiled = 0
+    let ended = 0
+    for (let seed = FIRST; seed < FIRST + PROGRAMS; seed++) {
+      const program = makeProgram(bits, `p${seed}`)
+      const interpreted = runProgram(vm, program, JIT_OFF)
+      const outcome = runProgram(vm, program, mask)
+      expect(differences(program, interpreted, outcome), `seed ${seed}`).toEqual([])
+      expect(interpreted.regions).toBe(0)
+      compiled += outcome.regions
+      if (!outcome.endless) ended++
+    }
+    expect(compiled).toBeGreaterThan(PROGRAMS * 5)
+    expect(ended).toBeGreaterThan(PROGRAMS * 0.9)
+  })
+})
+
+test('a difference is noticed', () => {
+  const program = makeProgram(64, 'p1')
+  const right = runProgram(vm, program, JIT_OFF)
+  const memory = right.memory.slice()
+  memory[memory.length - 1] = (memory.at(-1) ?? 0) ^ 1
+  expect(differences(program, right, { ...right, memory })).not.toEqual([])
+  expect(differences(program, right, { ...right, registers: ['reason=0'] })).not.toEqual([])
+})
