@@ -54,6 +54,11 @@ export const runCommand = defineCommand({
     serial: { type: 'string', description: 'Where the console goes: stdio or none', default: 'stdio' },
     'test-devices': { type: 'boolean', description: 'Add isa-debug-exit, pc-testdev and pci-testdev' },
     'ignore-msrs': { type: 'boolean', description: 'Unknown MSRs read as zero' },
+    jit: {
+      type: 'string',
+      description: 'Compile hot code: on, off, or after so many branches (a power of two)',
+      valueHint: 'WHEN',
+    },
     trace: { type: 'string', description: `Trace to stderr: ${TRACES.join(',')}`, valueHint: 'LIST' },
     'trace-limit': {
       type: 'string',
@@ -88,6 +93,7 @@ interface RunArguments {
   readonly serial: string
   readonly 'test-devices'?: boolean | undefined
   readonly 'ignore-msrs'?: boolean | undefined
+  readonly jit?: string | undefined
   readonly trace?: string | undefined
   readonly 'trace-limit': string
   readonly timeout?: string | undefined
@@ -131,6 +137,7 @@ async function machineOptions(args: RunArguments): Promise<MachineOptions> {
   }
   chosen.testDevices = args['test-devices'] === true
   chosen.ignoreUnknownMsrs = args['ignore-msrs'] === true
+  if (args.jit !== undefined) chosen.jit = parseJit(args.jit)
   chosen.trace = parseTrace(list(args.trace))
   return chosen
 }
@@ -141,6 +148,12 @@ function parseDisk(text: string): DiskOptions {
   if (match?.[2] === 'ro') return { source, readonly: true }
   if (match?.[2] === 'overlay') return { source, mode: 'overlay' }
   return { source }
+}
+
+function parseJit(text: string): boolean | { readonly threshold: number } {
+  if (text === 'on' || text === 'off') return text === 'on'
+  if (!/^\d+$/.test(text)) throw new ConfigError(`--jit "${text}" is unknown: on, off, or a power of two`)
+  return { threshold: Number(text) }
 }
 
 function parseTrace(items: readonly string[]): TraceOptions {

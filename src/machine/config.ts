@@ -63,6 +63,11 @@ export interface MachineOptions {
   readonly testDevices?: boolean
   /** Unknown MSRs read as zero instead of raising #GP. Default false. */
   readonly ignoreUnknownMsrs?: boolean
+  /**
+   * Compile hot code to WebAssembly: false keeps everything in the interpreter, a threshold says how often a branch is
+   * taken before its target is compiled (a power of two up to 2^20; 0 = never). Default true: the engine's own threshold.
+   */
+  readonly jit?: boolean | { readonly threshold: number }
   /** Called with bytes loaded and, if known, bytes in all, per image. */
   readonly onProgress?: (progress: LoadProgress) => void
   readonly trace?: TraceOptions
@@ -79,8 +84,11 @@ export interface ResolvedConfig {
   readonly cpus: number
   readonly cpuModel: string
   readonly serialPorts: number
+  /** A power of two, 0 = never; undefined: the engine's choice. */
+  readonly jitThreshold: number | undefined
 }
 
+const MAX_JIT_THRESHOLD = 2 ** 20
 export const MAX_CPUS = 64
 /** The shared memory32 is 4 GiB in all; engine tables and firmware take their part. */
 export const MAX_RAM_BYTES = 3584 * 1048576
@@ -96,6 +104,16 @@ export function parseMemory(value: number | string): number {
     throw new ConfigError(`memory "${value}" is not understood: write a number with K, M or G, such as 512M`)
   }
   return Math.round(Number(match[1]) * unit)
+}
+
+function resolveJit(jit: MachineOptions['jit']): number | undefined {
+  if (jit === undefined || jit === true) return undefined
+  if (jit === false) return 0
+  const { threshold } = jit
+  const power = Number.isInteger(threshold) && (threshold & (threshold - 1)) === 0
+  if (!power || threshold < 0 || threshold > MAX_JIT_THRESHOLD)
+    throw new ConfigError(`jit.threshold: ${threshold} is no power of two up to ${MAX_JIT_THRESHOLD}, nor 0`)
+  return threshold
 }
 
 export function resolveConfig(options: MachineOptions): ResolvedConfig {
@@ -118,5 +136,5 @@ export function resolveConfig(options: MachineOptions): ResolvedConfig {
   const cpuModel = options.cpuModel ?? 'x86-64-v2'
   if (!CPU_MODEL_NAMES.includes(cpuModel))
     throw new ConfigError(`CPU model "${cpuModel}" is unknown: choose from ${CPU_MODEL_NAMES.join(', ')}`)
-  return { ramBytes, cpus, cpuModel, serialPorts }
+  return { ramBytes, cpus, cpuModel, serialPorts, jitThreshold: resolveJit(options.jit) }
 }

@@ -54,7 +54,7 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
   const machine = new Machine({
     ...machineParts(vm, board, options),
     host,
-    threads: await startThreads(vm, engine, host),
+    threads: await startThreads(vm, engine, host, config.jitThreshold),
     events,
     ramBytes: config.ramBytes,
     resetAll: () => {
@@ -264,9 +264,11 @@ async function startThreads(
   { memory, vm, cpus }: Vm,
   { kernel, interp }: EngineModules,
   host: MachineHost,
+  jitThreshold: number | undefined,
 ): Promise<readonly VcpuThread[]> {
   const threads = cpus.map((_, i) => host.spawnVcpu(`vcpu${i}`))
-  const common = { type: 'start', protocol: MESSAGE_PROTOCOL, memory, kernel, interp, vm } as const
+  const jit = jitThreshold === undefined ? {} : { jitThreshold }
+  const common = { type: 'start', protocol: MESSAGE_PROTOCOL, memory, kernel, interp, vm, ...jit } as const
   const clockOriginMs = performance.timeOrigin
   try {
     await Promise.all(
