@@ -17,7 +17,7 @@ export type ToVcpu = {
   /** Addresses of the VM and CPU structs. */
   readonly vm: number
   readonly cpu: number
-  /** Times a branch is taken before its target is compiled: a power of two, 0 = never; absent: the engine's choice. */
+  /** Times a branch is taken before its target is compiled: a power of two; 0 or absent: never. */
   readonly jitThreshold?: number
   /** performance.timeOrigin of the hub's thread in ms, for hosts whose threads count time from different origins. */
   readonly clockOriginMs: number

@@ -27,9 +27,6 @@ import { CPU_CODE_CACHE } from '../abi/layout.ts'
 import { Jit, createRegionTable } from './jit/jit.ts'
 import type { JitKernel } from './jit/jit.ts'
 
-/** Times a branch is taken before its target is compiled; a power of two, 0 = never. */
-export const JIT_THRESHOLD = 16_384
-
 /** What the thread offers: given by workers/vcpu.ts for a browser Worker or a Node worker thread. */
 export interface VcpuPort {
   post(message: FromVcpu): void
@@ -62,7 +59,7 @@ type StartMessage = Extract<ToVcpu, { readonly type: 'start' }>
 export type EngineStart = Pick<StartMessage, 'memory' | 'kernel' | 'interp' | 'vm' | 'cpu' | 'jitThreshold'>
 
 export function createEngine(
-  { memory, kernel, interp, vm, cpu, jitThreshold = JIT_THRESHOLD }: EngineStart,
+  { memory, kernel, interp, vm, cpu, jitThreshold = 0 }: EngineStart,
   now: () => number,
   kick: () => void,
 ): Engine {

@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import { ConfigError, resolveConfig, type MachineOptions } from './config.ts'
 
-const thresholdOf = (jit: MachineOptions['jit']): number | undefined =>
+const thresholdOf = (jit: MachineOptions['jit']): number =>
   resolveConfig({ kernel: new Uint8Array(), ...(jit === undefined ? {} : { jit }) }).jitThreshold
 
 describe('the jit option', () => {
-  test('leaves the threshold to the engine unless told', () => {
-    expect(thresholdOf(undefined)).toBeUndefined()
-    expect(thresholdOf(true)).toBeUndefined()
+  test('has a threshold of its own', () => {
+    expect(thresholdOf(true)).toBe(16_384)
   })
 
-  test('is off with false and with 0', () => {
+  test('is off unless told, with false and with 0', () => {
+    expect(thresholdOf(undefined)).toBe(0)
     expect(thresholdOf(false)).toBe(0)
     expect(thresholdOf({ threshold: 0 })).toBe(0)
   })

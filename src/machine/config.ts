@@ -64,8 +64,9 @@ export interface MachineOptions {
   /** Unknown MSRs read as zero instead of raising #GP. Default false. */
   readonly ignoreUnknownMsrs?: boolean
   /**
-   * Compile hot code to WebAssembly: false keeps everything in the interpreter, a threshold says how often a branch is
-   * taken before its target is compiled (a power of two up to 2^20; 0 = never). Default true: the engine's own threshold.
+   * Compile hot code to WebAssembly: a threshold says how often a branch is taken before its target is compiled (a power of two
+   * up to 2^20; 0 = never), true leaves that to the engine. Default false, everything in the interpreter: large programs
+   * still fail now and then when compiled.
    */
   readonly jit?: boolean | { readonly threshold: number }
   /** Called with bytes loaded and, if known, bytes in all, per image. */
@@ -84,10 +85,12 @@ export interface ResolvedConfig {
   readonly cpus: number
   readonly cpuModel: string
   readonly serialPorts: number
-  /** A power of two, 0 = never; undefined: the engine's choice. */
-  readonly jitThreshold: number | undefined
+  /** A power of two, 0 = never. */
+  readonly jitThreshold: number
 }
 
+/** Times a branch is taken before its target is compiled: lower ones cost a boot more than they give. */
+const JIT_THRESHOLD = 16_384
 const MAX_JIT_THRESHOLD = 2 ** 20
 export const MAX_CPUS = 64
 /** The shared memory32 is 4 GiB in all; engine tables and firmware take their part. */
@@ -106,9 +109,9 @@ export function parseMemory(value: number | string): number {
   return Math.round(Number(match[1]) * unit)
 }
 
-function resolveJit(jit: MachineOptions['jit']): number | undefined {
-  if (jit === undefined || jit === true) return undefined
-  if (jit === false) return 0
+function resolveJit(jit: MachineOptions['jit']): number {
+  if (jit === undefined || jit === false) return 0
+  if (jit === true) return JIT_THRESHOLD
   const { threshold } = jit
   const power = Number.isInteger(threshold) && (threshold & (threshold - 1)) === 0
   if (!power || threshold < 0 || threshold > MAX_JIT_THRESHOLD)

@@ -264,11 +264,18 @@ async function startThreads(
   { memory, vm, cpus }: Vm,
   { kernel, interp }: EngineModules,
   host: MachineHost,
-  jitThreshold: number | undefined,
+  jitThreshold: number,
 ): Promise<readonly VcpuThread[]> {
   const threads = cpus.map((_, i) => host.spawnVcpu(`vcpu${i}`))
-  const jit = jitThreshold === undefined ? {} : { jitThreshold }
-  const common = { type: 'start', protocol: MESSAGE_PROTOCOL, memory, kernel, interp, vm, ...jit } as const
+  const common = {
+    type: 'start',
+    protocol: MESSAGE_PROTOCOL,
+    memory,
+    kernel,
+    interp,
+    vm,
+    jitThreshold,
+  } as const
   const clockOriginMs = performance.timeOrigin
   try {
     await Promise.all(

@@ -559,6 +559,7 @@ class RegionCode implements BackEnd {
     code.get(CPU).op('i32.load', CPU_BUDGET).set(BUDGET)
     this.#dirty = 0n
     this.#reload(this.#used)
+    code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
     if ((this.#used & bit(CC_KIND)) !== 0n) code.i32(CC_NONE).set(this.register(CC_KIND, false))
     const block = this.#byRip.get(returns) ?? 0
     const back = (this.#shape.position[block] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
