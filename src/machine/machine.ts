@@ -5,7 +5,7 @@
  *   created -> running <-> paused -> stopped
  *                 \-> crashed (triple fault, a bug of ours, memory exhausted)
  */
-import { CPU_REQ, REQ_PAUSE, REQ_STOP } from '#abi/layout.ts'
+import { CPU_IN_GUEST, CPU_REQ, REQ_PAUSE, REQ_STOP } from '#abi/layout.ts'
 import type { FromVcpu } from '#abi/messages.types.ts'
 import type { Hub } from '#hub/hub.ts'
 import type { LogLevel, MachineEvent } from '#hub/ports.ts'
@@ -236,6 +236,8 @@ export class Machine {
       case 'ready':
         return
       case 'paused':
+        // From before a resume, on a host that was slow to pass it on: the vCPU runs.
+        if (!this.#isParked(message.vcpu)) return
         this.#parked.add(message.vcpu)
         this.#onParked?.()
         return
@@ -262,6 +264,13 @@ export class Machine {
   }
 
   /** Brings every vCPU out of guest code. */
+  #isParked(vcpu: number): boolean {
+    const { memory, cpus } = this.#parts
+    const words = new Int32Array(memory.buffer)
+    const word = (offset: number): number => Atomics.load(words, ((cpus[vcpu] ?? 0) + offset) >>> 2)
+    return (word(CPU_REQ) & REQ_PAUSE) !== 0 && word(CPU_IN_GUEST) === 0
+  }
+
   #park(): Promise<void> {
     const { cpus, request } = this.#parts
     return new Promise((resolve, reject) => {
