@@ -144,8 +144,8 @@ export type Statement =
   | { readonly kind: 'transfer'; readonly target: Node | undefined; readonly rip: number; readonly how: 'call' | 'jump' | 'return'; readonly returns: number | undefined; readonly cc: number | undefined }
   /** Leaves in front of `rip` if this code was written over meanwhile. */
   | { readonly kind: 'valid'; readonly rip: number; readonly at: ExitPoint }
-  /** The instruction at `rip` goes on in this page, relative to the region's first. */
-  | { readonly kind: 'crossing'; readonly rip: number; readonly page: number; readonly index: number }
+  /** The instruction goes on in this page, relative to the region's first. */
+  | { readonly kind: 'crossing'; readonly page: number; readonly at: ExitPoint }
   /** Leaves for the run loop in front of the instruction at `rip`. */
   | { readonly kind: 'leave'; readonly rip: number } // prettier-ignore
 

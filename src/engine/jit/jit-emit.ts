@@ -602,6 +602,11 @@ export class JitEmit extends InterpEmit {
     if (how === 'call') this.#setFlags({ at: 'locals', kind: CC_NONE })
   }
 
+  /** In front of everything else of an instruction that goes on in the page at `page`. */
+  crossing(page: number): void {
+    this.current.push({ kind: 'crossing', page, at: this.#exitPoint() })
+  }
+
   /** After the last instruction of a block that does not branch itself. */
   finish(end: 'next' | 'leave' | 'more'): void {
     if (this.#state.ended) return

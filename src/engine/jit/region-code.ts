@@ -127,8 +127,8 @@ function recordBlock(region: Region, block: Block, kind: number | undefined): Re
   }
   const statements: Statement[] = []
   for (const [index, { handler, record: bytes, rip, page, crosses }] of block.records.entries()) {
-    if (crosses) statements.push({ kind: 'crossing', rip, page: page + PAGE, index })
     const emit = new JitEmit({ handler, record: bytes, rip, page, index }, state)
+    if (crosses) emit.crossing(page + PAGE)
     const last = index === block.records.length - 1
     try {
       handler.semantics(emit)
@@ -493,8 +493,8 @@ class RegionCode implements BackEnd {
         return
       case 'crossing':
         this.#pageTest(statement.page / PAGE)
-        code.op('i32.eqz').if()
-        code.i32(this.#siteOf(statement.rip, statement.index)).set(this.#site).br(this.#exit)
+        code.op('i32.eqz').expect(false).if()
+        this.#leave(g, statement.at)
         code.end()
         return
       case 'valid':

@@ -65,6 +65,11 @@ export class Assembler {
     return this.#size
   }
 
+  /** Address of what comes next. */
+  get position(): number {
+    return this.#base + this.#size
+  }
+
   label(): Label {
     return this.#labels.push(undefined) - 1
   }

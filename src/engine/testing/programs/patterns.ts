@@ -7,6 +7,7 @@ import type { OperandChoice } from '#isa/encode.ts'
 import type { Assembler, Label } from './assembler.ts'
 import type { Instructions } from './instructions.ts'
 import { entryOf } from './machine.ts'
+import { CONDITIONS } from '#isa/row.ts'
 import * as map from './map.ts'
 import type { Random } from '#testkit/oracle/random.ts'
 
@@ -15,6 +16,9 @@ const ALU = ['add', 'or', 'adc', 'sbb', 'and', 'sub', 'xor', 'cmp']
 const ARITH_FLAGS = 0x8d5
 const FLOATS = ['divps_xmm_xmm_m128', 'mulpd_xmm_xmm_m128', 'addss_xmm_xmm_m32', 'cvtps2dq_xmm_xmm_m128']
 const STRINGS = ['movs', 'cmps', 'stos', 'lods', 'scas']
+
+/** What atPageEnd() fills: no other pattern is longer, so that few page ends are missed. */
+const PAGE_END_BYTES = 120
 
 export interface Places {
   readonly trace: number
@@ -76,6 +80,27 @@ export class Patterns {
       width: this.#a.bits,
       operands: [immediate(this.#places.trace - end)],
     }))
+  }
+
+  /** Where a page ends: a branch on flags that goes on in the next one, which the TLB may have forgotten. */
+  atPageEnd(): void {
+    const a = this.#a
+    const random = this.#random
+    const end = (Math.floor(a.position / map.PAGE) + 1) * map.PAGE
+    if (a.muted || end - a.position > PAGE_END_BYTES) return
+    const [compiled, after] = [a.label(), a.label()]
+    // Forgotten in some rounds only: what the TLB does not know when code is compiled does not become part of it.
+    a.op('test_rm8_imm8', [absolute(map.CELL_OUTER), immediate(random.pick([1, 2]))])
+    a.branch('je_relz', compiled)
+    a.op('invlpg_m', [absolute(end)])
+    a.branch('jmp_relz', compiled)
+    const inside = random.between(1, 5)
+    while (a.position < end - inside - 2) a.op('nop')
+    a.bind(compiled)
+    a.op(random.pick(['cmp_rm8_r8', 'add_rm8_r8', 'test_rm8_r8']), [register(RCX), register(RDX)])
+    a.branch(`j${random.pick(CONDITIONS)[0]}_relz`, after)
+    this.#i.emit('general')
+    a.bind(after)
   }
 
   /** The sites that no pattern has put anywhere. */

@@ -135,7 +135,10 @@ class Builder {
     for (let index = 0; index < count; index++) {
       this.#a.bind(labels[index] ?? 0)
       this.#i.choosePointer(1)
-      for (let n = this.#random.between(2, 9); n > 0; n--) this.#item(() => this.#patterns.any())
+      for (let n = this.#random.between(2, 9); n > 0; n--) {
+        this.#patterns.atPageEnd()
+        this.#item(() => this.#patterns.any())
+      }
       if (this.#random.chance(0.5)) this.#item(() => this.#call(routine))
       this.#item(() => this.#leave(labels, index))
     }
