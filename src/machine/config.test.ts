@@ -7,10 +7,10 @@ const thresholdOf = (jit: MachineOptions['jit']): number =>
 describe('the jit option', () => {
   test('has a threshold of its own', () => {
     expect(thresholdOf(true)).toBe(16_384)
+    expect(thresholdOf(undefined)).toBe(16_384)
   })
 
-  test('is off unless told, with false and with 0', () => {
-    expect(thresholdOf(undefined)).toBe(0)
+  test('is off with false and with 0', () => {
     expect(thresholdOf(false)).toBe(0)
     expect(thresholdOf({ threshold: 0 })).toBe(0)
   })

@@ -65,8 +65,7 @@ export interface MachineOptions {
   readonly ignoreUnknownMsrs?: boolean
   /**
    * Compile hot code to WebAssembly: a threshold says how often a branch is taken before its target is compiled (a power of two
-   * up to 2^20; 0 = never), true leaves that to the engine. Default false, everything in the interpreter: large programs
-   * still fail now and then when compiled.
+   * up to 2^20; 0 = never), true leaves that to the engine, false keeps everything in the interpreter. Default true.
    */
   readonly jit?: boolean | { readonly threshold: number }
   /** Called with bytes loaded and, if known, bytes in all, per image. */
@@ -110,8 +109,8 @@ export function parseMemory(value: number | string): number {
 }
 
 function resolveJit(jit: MachineOptions['jit']): number {
-  if (jit === undefined || jit === false) return 0
-  if (jit === true) return JIT_THRESHOLD
+  if (jit === false) return 0
+  if (jit === undefined || jit === true) return JIT_THRESHOLD
   const { threshold } = jit
   const power = Number.isInteger(threshold) && (threshold & (threshold - 1)) === 0
   if (!power || threshold < 0 || threshold > MAX_JIT_THRESHOLD)
