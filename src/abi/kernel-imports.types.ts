@@ -93,7 +93,7 @@ export const KERNEL_IMPORTS = {
   str_scas: transfer([P, P, P, P]), str_ins: transfer([P, P, P, P]), str_outs: transfer([P, P, P, P]),
 
   // wide arithmetic (kernel/arith.ts): 128/64 division works on RDX:RAX and raises #DE
-  div64: faulting([Q]), idiv64: faulting([Q]), mul64_high_u: fn([Q, Q], Q), mul64_high_s: fn([Q, Q], Q),
+  div64: faulting([Q]), idiv64: faulting([Q]),
   pdep64: fn([Q, Q], Q), pext64: fn([Q, Q], Q), crc32c: fn([P, Q, P], P),        // crc, data, bytes
   cmpxchg16b: faulting([Q, P], P),                                               // gva, seg: compares RDX:RAX, result is ZF; #GP if unaligned
 

@@ -1,23 +1,7 @@
-/** Arithmetic wider than a Wasm operator: 128/64 division, 64x64 high products, PDEP, PEXT, CRC32C, CMPXCHG16B. */
+/** Arithmetic wider than a Wasm operator: 128/64 division, PDEP, PEXT, CRC32C, CMPXCHG16B. */
 import { CPU_RAX, CPU_RBX, CPU_RCX, CPU_RDX, VM_LOCK_SPLIT } from '../abi/layout.ts'
 import { mem_rmw_begin, mem_rmw_end, swap_pair } from './rmw.ts'
 import { cpu, lock, raise, raise_error, unlock, VECTOR_DE, VECTOR_GP, vm } from './state.ts'
-
-/** High 64 bits of an unsigned product, from four 32-bit ones. */
-export function mul64_high_u(a: u64, b: u64): u64 {
-  const aLow = a & 0xffff_ffff
-  const aHigh = a >> 32
-  const bLow = b & 0xffff_ffff
-  const bHigh = b >> 32
-  const low = aLow * bLow
-  const middle = aHigh * bLow + (low >> 32) // cannot overflow: (2^32-1)^2 + 2^32-1 < 2^64
-  const other = aLow * bHigh + (middle & 0xffff_ffff)
-  return aHigh * bHigh + (middle >> 32) + (other >> 32)
-}
-
-export function mul64_high_s(a: i64, b: i64): i64 {
-  return <i64>mul64_high_u(a, b) - ((a >> 63) & b) - ((b >> 63) & a)
-}
 
 let quotient: u64 = 0
 let remainder: u64 = 0

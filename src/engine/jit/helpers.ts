@@ -32,7 +32,7 @@ const EVERYTHING = effects(GPRS, true, true, true)
 
 const BY_NAME: Readonly<Record<string, Effects>> = {
   check_near: NOTHING, seg_linear: NOTHING, mem_probe: NOTHING,
-  mul64_high_u: NOTHING, mul64_high_s: NOTHING, pdep64: NOTHING, pext64: NOTHING, crc32c: NOTHING,
+  pdep64: NOTHING, pext64: NOTHING, crc32c: NOTHING,
   div64: effects(RAX | RDX), idiv64: effects(RAX | RDX),
   cmpxchg16b: effects(RAX | RDX | RBX | RCX, false, false, true),
   fpu_check: NOTHING,

@@ -1,6 +1,7 @@
 /** Integer arithmetic and logic. Where the manual leaves flags undefined, the result's own ZF, SF and PF and a zero AF are used. */
 import type { Emit, Semantics, Val } from '../emit.ts'
 import type { arithRows } from '../rows/arith.ts'
+import { highSigned, highUnsigned } from './product.ts'
 import { callValue, each, type SemanticsOf } from './semantics-of.ts'
 import { aaa, aad, aam, aas, daa, das } from './decimal.ts'
 
@@ -81,7 +82,7 @@ interface Product {
 function multiply(e: Emit, a: Val, b: Val, signed: boolean): Product {
   if (e.ty === 'i64') {
     const low = e.let(e.mul(a, b))
-    const high = callValue(e, signed ? 'mul64_high_s' : 'mul64_high_u', [a, b])
+    const high = signed ? highSigned(e, a, b) : highUnsigned(e, a, b)
     const sign = signed ? e.sar(low, e.const('i32', 63)) : e.const('i64', 0)
     return { low, high, overflow: e.let(e.ne(high, sign)) }
   }

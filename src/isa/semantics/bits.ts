@@ -2,6 +2,7 @@
 import type { Emit, Semantics, Val } from '../emit.ts'
 import { CONDITIONS, type ConditionName } from '../row.ts'
 import type { bitsRows } from '../rows/bits.ts'
+import { highUnsigned } from './product.ts'
 import { callValue, each, type SemanticsOf } from './semantics-of.ts'
 import { CPU_EFLAGS } from '#abi/layout.ts'
 
@@ -152,7 +153,7 @@ const mulx: Semantics = (e) => {
   const b = e.let(e.read(2))
   if (e.ty === 'i64') {
     const a = e.let(e.reg('rdx', 'i64'))
-    const high = callValue(e, 'mul64_high_u', [a, b])
+    const high = highUnsigned(e, a, b)
     e.write(1, e.mul(a, b))
     e.write(0, high)
     return
