@@ -1,5 +1,6 @@
-/** Entry of a vCPU thread, in a browser Worker and in a Node worker thread: gives src/engine/vcpu-loop.ts its port. */
-import type { FromVcpu, ToVcpu } from '#abi/messages.types.ts'
+/** Entry of a vCPU's thread, and of the one that generates code, in a browser Worker and in a Node worker thread. */
+import type { FromVcpu, ToCompiler, ToVcpu } from '#abi/messages.types.ts'
+import { serveCompiler } from '#engine/compiler-loop.ts'
 import { runVcpu } from '#engine/vcpu-loop.ts'
 import type { VcpuPort } from '#engine/vcpu-loop.ts'
 
@@ -14,10 +15,12 @@ function browserPort(): VcpuPort {
   }
 }
 
-function start(message: ToVcpu, port: VcpuPort): void {
+function start(message: ToVcpu | ToCompiler, port: VcpuPort): void {
   switch (message.type) {
     case 'start':
       return runVcpu(message, port)
+    case 'compile':
+      return serveCompiler(message, port)
   }
 }
 
@@ -31,10 +34,14 @@ if (parent) {
     // One epoch for all threads of the process.
     clock: () => () => Number(process.hrtime.bigint()),
   }
-  parent.once('message', (message: ToVcpu) => start(message, port))
+  parent.once('message', (message: ToVcpu | ToCompiler) => start(message, port))
 } else {
   const port = browserPort()
-  globalThis.addEventListener('message', (event: MessageEvent<ToVcpu>) => start(event.data, port), {
-    once: true,
-  })
+  globalThis.addEventListener(
+    'message',
+    (event: MessageEvent<ToVcpu | ToCompiler>) => start(event.data, port),
+    {
+      once: true,
+    },
+  )
 }

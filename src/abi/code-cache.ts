@@ -62,6 +62,7 @@ export const BLOCK_SIZE = 32
 export const REGION_VALID = 0 // u32 1 while its code may be entered
 export const REGION_RECORD = 4 // u32 the record it replaces
 export const REGION_INDEX = 8 // u32 its function in the table of compiled code
+export const REGION_PENDING = 12 // u32 1 while its code is being made and its pages were not written
 export const REGION_SAVED = 16 // 32 bytes: the record as it was
 export const REGION_SIZE = 48
 

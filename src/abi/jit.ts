@@ -33,3 +33,6 @@ export const CC_SUB = 8
 
 /** Nested guest calls that run as nested WebAssembly calls. */
 export const CALL_DEPTH_MAX = 120
+
+/** Of a vCPU's mailbox to the thread that generates code (engine/jit/mailbox.ts): for a batch, or its module. */
+export const JIT_MAILBOX_BYTES = 2 * 1024 * 1024

@@ -19,8 +19,21 @@ export type ToVcpu = {
   readonly cpu: number
   /** Times a branch is taken before its target is compiled: a power of two; 0 or absent: never. */
   readonly jitThreshold?: number
+  /** The thread that generates code for hot places; absent: the vCPU's own does. */
+  readonly compiler?: { readonly mailbox: SharedArrayBuffer; readonly bell: SharedArrayBuffer }
   /** performance.timeOrigin of the hub's thread in ms, for hosts whose threads count time from different origins. */
   readonly clockOriginMs: number
+}
+
+/** Starts the thread that generates code, one for all vCPUs; it ends when it is terminated. */
+export type ToCompiler = {
+  readonly type: 'compile'
+  readonly protocol: number
+  readonly memory: WebAssembly.Memory
+  /** Addresses of the CPU structs, and the mailbox of each (engine/jit/mailbox.ts). */
+  readonly cpus: readonly number[]
+  readonly mailboxes: readonly SharedArrayBuffer[]
+  readonly bell: SharedArrayBuffer
 }
 
 export type FromVcpu =
@@ -35,7 +48,8 @@ export type FromVcpu =
   /** A bug of ours: the VM must stop visibly. */
   | {
       readonly type: 'crashed'
-      readonly vcpu: number
+      /** Absent: the thread that generates code. */
+      readonly vcpu?: number
       readonly message: string
       readonly stack: string | undefined
     }

@@ -26,6 +26,7 @@ import { CACHE_READY } from '../abi/code-cache.ts'
 import { CPU_CODE_CACHE } from '../abi/layout.ts'
 import { Jit, createRegionTable } from './jit/jit.ts'
 import type { JitKernel } from './jit/jit.ts'
+import { InlineCompiler, RemoteCompiler } from './jit/mailbox.ts'
 
 /** What the thread offers: given by workers/vcpu.ts for a browser Worker or a Node worker thread. */
 export interface VcpuPort {
@@ -56,10 +57,13 @@ export interface Engine {
 
 type StartMessage = Extract<ToVcpu, { readonly type: 'start' }>
 
-export type EngineStart = Pick<StartMessage, 'memory' | 'kernel' | 'interp' | 'vm' | 'cpu' | 'jitThreshold'>
+export type EngineStart = Pick<
+  StartMessage,
+  'memory' | 'kernel' | 'interp' | 'vm' | 'cpu' | 'jitThreshold' | 'compiler'
+>
 
 export function createEngine(
-  { memory, kernel, interp, vm, cpu, jitThreshold = 0 }: EngineStart,
+  { memory, kernel, interp, vm, cpu, jitThreshold = 0, compiler }: EngineStart,
   now: () => number,
   kick: () => void,
 ): Engine {
@@ -86,15 +90,24 @@ export function createEngine(
   const mask = jitThreshold > 0 ? jitThreshold - 1 : JIT_OFF
   view.setUint32(cpu + CPU_JIT_MASK, mask, true)
   if (view.getUint32(view.getUint32(cpu + CPU_CODE_CACHE, true) + CACHE_READY, true) === 0) code_cache_init()
-  const functions = { ...kernelInstance.exports, ...interpInstance.exports }
+  const makeJit = (): Jit =>
+    new Jit({
+      memory,
+      cpu,
+      kernel: kernelExports,
+      functions: { ...kernelInstance.exports, ...interpInstance.exports },
+      regions,
+      compiler: compiler ? new RemoteCompiler(compiler.mailbox, compiler.bell) : new InlineCompiler(now),
+      now,
+    })
   let jit: Jit | undefined
   return {
     run() {
       for (;;) {
         const reason = run(cpu)
         if (reason !== EXITREASON_JIT) return reason
-        jit ??= new Jit({ memory, cpu, kernel: kernelExports, functions, regions, now })
-        jit.compileQueue()
+        jit ??= makeJit()
+        jit.serve()
       }
     },
   }

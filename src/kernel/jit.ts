@@ -7,6 +7,7 @@ import {
   PAGE_REGIONS,
   PAGE_WRITES,
   REGION_INDEX,
+  REGION_PENDING,
   REGION_RECORD,
   REGION_SAVED,
   REGION_SIZE,
@@ -87,6 +88,7 @@ export function jit_region(record: u32): u32 {
   const region = arena_take(REGION_SIZE)
   if (region == 0) return 0
   store<u32>(region, 0, REGION_VALID)
+  store<u32>(region, 1, REGION_PENDING)
   store<u32>(region, record, REGION_RECORD)
   return <u32>region
 }
@@ -110,19 +112,25 @@ export function jit_region_page(region: u32, gfn: u32): bool {
   return true
 }
 
-/** From now on the region's function runs in place of its record. */
-export function jit_attach(region: u32, index: u32): void {
+/** From now on the region's function runs in place of its record. False: a page was written since, or the record is another's. */
+export function jit_attach(region: u32, index: u32): bool {
+  if (load<u32>(region, REGION_PENDING) == 0) return false
+  store<u32>(region, 0, REGION_PENDING)
   const record: usize = load<u32>(region, REGION_RECORD)
+  const op = load<u16>(record, REC_OP)
+  if (op == HANDLER_STALE || op == HANDLER_REGION) return false
   memory.copy(region + REGION_SAVED, record, REC_SIZE)
   store<u32>(region, index, REGION_INDEX)
   store<u32>(region, 1, REGION_VALID)
   store<u32>(record, index, REC_IMM)
   store<u32>(record, region, REC_IMM + 4)
   store<u16>(record, HANDLER_REGION, REC_OP)
+  return true
 }
 
 /** Takes a region out of force; its record, if it stands, is the interpreter's again. */
 export function jit_detach(region: usize): void {
+  store<u32>(region, 0, REGION_PENDING)
   if (load<u32>(region, REGION_VALID) == 0) return
   store<u32>(region, 0, REGION_VALID)
   const record: usize = load<u32>(region, REGION_RECORD)

@@ -293,7 +293,7 @@ function serve_requests(): bool {
   if (taken & REQ_DEBUG) update_single()
   if (taken & REQ_UNHALT) halt_kicked()
   if (taken & REQ_CLOCK) timers_run(clock_ns())
-  if (taken & REQ_JIT && load<u32>(cpu, CPU_JIT_QUEUED) != 0 && !(taken & (REQ_STOP | REQ_PAUSE))) {
+  if (taken & REQ_JIT && !(taken & (REQ_STOP | REQ_PAUSE))) {
     exit(EXITREASON_JIT)
     return false
   }

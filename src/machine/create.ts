@@ -19,6 +19,7 @@ import { Emitter } from './emitter.ts'
 import { placeFirmware } from './firmware.ts'
 import type { LoadedImages } from './firmware.ts'
 import { GuestTime } from './guest-time.ts'
+import { JIT_MAILBOX_BYTES } from '#abi/jit.ts'
 import type { EngineModules, MachineHost, VcpuThread } from './host.ts'
 import { instantiateKernel } from './kernel-instance.ts'
 import type { KernelInstance } from './kernel-instance.ts'
@@ -54,7 +55,7 @@ export async function createMachine(options: MachineOptions, host: MachineHost):
   const machine = new Machine({
     ...machineParts(vm, board, options),
     host,
-    threads: await startThreads(vm, engine, host, config.jitThreshold),
+    ...(await startThreads(vm, engine, host, config.jitThreshold)),
     events,
     ramBytes: config.ramBytes,
     resetAll: () => {
@@ -150,7 +151,7 @@ function machineParts(
   { memory, vm, cpus, time, kernel, guest }: Vm,
   { hub, devices }: Board,
   options: MachineOptions,
-): Omit<MachineParts, 'host' | 'threads' | 'events' | 'ramBytes' | 'resetAll'> {
+): Omit<MachineParts, 'host' | keyof Threads | 'events' | 'ramBytes' | 'resetAll'> {
   const usesHvc = /\bconsole=hvc0\b/.test(options.append ?? '')
   return {
     memory,
@@ -259,33 +260,40 @@ function setOptions(
   if (trace !== undefined) setTrace(buffer, cpus, trace)
 }
 
-/** Spawns a worker per vCPU and waits until each is ready; ends them all if one is not. */
+interface Threads {
+  readonly threads: readonly VcpuThread[]
+  /** Generates code for all of them. */
+  readonly compiler: VcpuThread | undefined
+}
+
+/** Spawns a worker per vCPU, and one that compiles, and waits until each vCPU is ready; ends them all if one is not. */
 async function startThreads(
   { memory, vm, cpus }: Vm,
   { kernel, interp }: EngineModules,
   host: MachineHost,
   jitThreshold: number,
-): Promise<readonly VcpuThread[]> {
+): Promise<Threads> {
   const threads = cpus.map((_, i) => host.spawnVcpu(`vcpu${i}`))
-  const common = {
-    type: 'start',
-    protocol: MESSAGE_PROTOCOL,
-    memory,
-    kernel,
-    interp,
-    vm,
-    jitThreshold,
-  } as const
+  const shared = { protocol: MESSAGE_PROTOCOL, memory } as const
+  const common = { ...shared, type: 'start', kernel, interp, vm, jitThreshold } as const
+  const mailboxes = jitThreshold === 0 ? [] : cpus.map(() => new SharedArrayBuffer(JIT_MAILBOX_BYTES))
+  const bell = new SharedArrayBuffer(4)
+  const compiler = jitThreshold === 0 ? undefined : host.spawnVcpu('compiler')
+  compiler?.post({ ...shared, type: 'compile', cpus, mailboxes, bell })
   const clockOriginMs = performance.timeOrigin
   try {
     await Promise.all(
-      threads.map((thread, vcpu) => ready(thread, { ...common, vcpu, cpu: cpus[vcpu] ?? 0, clockOriginMs })),
+      threads.map((thread, vcpu) => {
+        const mailbox = mailboxes[vcpu]
+        const link = mailbox ? { compiler: { mailbox, bell } } : {}
+        return ready(thread, { ...common, ...link, vcpu, cpu: cpus[vcpu] ?? 0, clockOriginMs })
+      }),
     )
   } catch (error) {
-    for (const thread of threads) thread.terminate()
+    for (const thread of [...threads, ...(compiler ? [compiler] : [])]) thread.terminate()
     throw error
   }
-  return threads
+  return { threads, compiler }
 }
 
 function ready(thread: VcpuThread, message: ToVcpu): Promise<void> {

@@ -2,14 +2,14 @@
  * What the machine needs from where it runs: worker threads, the engine's Wasm modules, time, entropy, images.
  * host/browser and host/node implement it; everything above is the same in a page and under Node.
  */
-import type { FromVcpu, ToVcpu } from '#abi/messages.types.ts'
+import type { FromVcpu, ToCompiler, ToVcpu } from '#abi/messages.types.ts'
 import type { HostClock } from '#hub/ports.ts'
 import type { BlockBackend } from '#devices/virtio-blk.ts'
 import type { DiskOptions, ImageSource, LoadProgress } from './config.ts'
 
 /** A thread running workers/vcpu.ts. Messages are control only. */
 export interface VcpuThread {
-  post(message: ToVcpu): void
+  post(message: ToVcpu | ToCompiler): void
   onMessage(listener: (message: FromVcpu) => void): void
   /** The thread died or a message could not be read; no further message comes. */
   onFailure(listener: (error: Error) => void): void

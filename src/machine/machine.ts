@@ -52,6 +52,8 @@ export interface MachineParts {
   readonly ramBytes: number
   readonly hub: Hub
   readonly threads: readonly VcpuThread[]
+  /** The thread that generates code. */
+  readonly compiler: VcpuThread | undefined
   readonly time: GuestTime
   readonly events: Emitter<MachineEvents>
   readonly console: ConsoleStream
@@ -97,6 +99,8 @@ export class Machine {
       thread.onMessage((message) => this.#onMessage(message))
       thread.onFailure((error) => this.#crash(`the worker of vCPU ${vcpu} died: ${error.message}`))
     })
+    parts.compiler?.onMessage((message) => this.#onMessage(message))
+    parts.compiler?.onFailure((error) => this.#crash(`the compiler's worker died: ${error.message}`))
   }
 
   get state(): MachineState {
@@ -316,10 +320,11 @@ export class Machine {
 
   #end(event: StateEvent): void {
     if (this.#state === 'stopped' || this.#state === 'crashed') return
-    const { cpus, request, hub, threads } = this.#parts
+    const { cpus, request, hub, threads, compiler } = this.#parts
     for (const cpu of cpus) request(cpu, REQ_STOP)
     hub.dispose()
     for (const thread of threads) thread.terminate()
+    compiler?.terminate()
     for (const stream of this.#streams()) stream.close(event.reason ?? 'the machine stopped')
     this.#setState(event)
   }

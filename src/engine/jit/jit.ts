@@ -1,6 +1,6 @@
 /**
- * Compiles what the vCPU queued: regions are formed from its decoded code, a batch of them becomes one module, and each is
- * attached to the record of its first instruction.
+ * A vCPU's side of compilation: of what it queued, regions are formed from its decoded code, a batch of them goes to the
+ * compiler (mailbox.ts), and when its module is there each is attached to the record of its first instruction.
  *
  * Memory is bounded: regions live in the vCPU's code cache and die with it; when the table of functions or the bytes of
  * modules reach their limit everything is dropped at once and what is still hot is compiled again.
@@ -21,19 +21,12 @@ import {
   JIT_STAT_REGIONS,
 } from '../../abi/layout.ts'
 import { REC_OP } from '../../abi/record.ts'
-import type { Semantics } from '../../isa/emit.ts'
-import { HANDLER_CROSS, assignHandlers } from '../../isa/handlers.ts'
-import { ROWS } from '../../isa/rows/index.ts'
-import { SEMANTICS } from '../../isa/semantics/index.ts'
-import { CodeBuilder } from '../../wasm/code.ts'
-import { ModuleBuilder } from '../../wasm/module.ts'
-import { MEMORY_MAX_PAGES, MEMORY_MIN_PAGES } from '../interp/build-interp.ts'
-import { REGION_PARAMS } from '../interp/dispatch.ts'
-import { ALL_IMPORTS } from '../interp/interp-emit.ts'
+import { HANDLER_CROSS, HANDLER_REGION } from '../../isa/handlers.ts'
+import { knownHandlers, linksOf } from './batch.ts'
+import type { BatchRegion } from './batch.ts'
 import { formRegion } from './discover.ts'
-import type { CodeSource, Place, Region } from './discover.ts'
-import type { SemanticHandler } from './jit-emit.ts'
-import { emitRegion } from './region-code.ts'
+import type { CodeSource, Place } from './discover.ts'
+import type { CompiledModule, Compiler } from './mailbox.ts'
 
 /** Functions of a vCPU's table; all are dropped when it is full. */
 const REGIONS_MAX = 8192
@@ -48,17 +41,8 @@ export interface JitKernel {
   jit_region(record: number): number
   jit_link(): number
   jit_region_page(region: number, gfn: number): number
-  jit_attach(region: number, index: number): void
+  jit_attach(region: number, index: number): number
 }
-
-/** The exports of interp.wasm that compiled code calls. */
-const SHARED: Readonly<Record<string, { readonly params: readonly ('i32' | 'i64')[]; readonly result?: 'i32' | 'i64' }>> = {
-  dispatch: { params: ['i32', 'i64', 'i32', 'i32'], result: 'i32' },
-  link: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], result: 'i32' },
-  cc_commit: { params: ['i32'] },
-  cc_result: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i64' },
-  cc_carries: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i32' },
-} // prettier-ignore
 
 export interface JitOptions {
   readonly memory: WebAssembly.Memory
@@ -67,33 +51,18 @@ export interface JitOptions {
   /** Exports that compiled code may import: the kernel's and interp.wasm's. */
   readonly functions: Readonly<Record<string, WebAssembly.ExportValue>>
   readonly regions: WebAssembly.Table
+  readonly compiler: Compiler
   readonly now: () => number
-}
-
-interface Formed {
-  readonly region: Region
-  readonly address: number
-}
-
-let handlers: readonly (SemanticHandler | undefined)[] | undefined
-
-/** Handlers by number, with what they mean. */
-function knownHandlers(): readonly (SemanticHandler | undefined)[] {
-  if (handlers) return handlers
-  const list: (SemanticHandler | undefined)[] = []
-  for (const handler of assignHandlers(ROWS).list) {
-    const semantics = (SEMANTICS as Readonly<Record<string, Semantics>>)[handler.row.id]
-    if (!semantics) throw new Error(`row ${handler.row.id} has no semantic function`)
-    list[handler.id] = { ...handler, semantics }
-  }
-  handlers = list
-  return list
 }
 
 export class Jit {
   readonly #options: JitOptions
   readonly #view: DataView
   readonly #source: CodeSource
+  /** What the compiler has: addresses of the regions, the first one's index, and how often the cache was flushed by then. */
+  #waiting:
+    | { readonly addresses: readonly number[]; readonly first: number; readonly flushes: number }
+    | undefined
   #next = 0
   #bytes = 0
   #flushes: number
@@ -120,35 +89,47 @@ export class Jit {
     this.#view.setFloat64(at, this.#view.getFloat64(at, true) + by, true)
   }
 
-  /** Everything that was queued. */
-  compileQueue(): void {
-    const { cpu, now } = this.#options
-    if (this.#flushes !== this.#flushCount) this.#forget()
-    if (this.#bytes > BYTES_MAX || this.#next + 64 > REGIONS_MAX) {
-      this.#options.kernel.code_flush()
-      this.#forget()
-    }
+  /** Installs what the compiler has ready and gives it what was queued since. */
+  serve(): void {
+    const { cpu, compiler } = this.#options
+    this.#install()
     const queued = this.#view.getUint32(cpu + CPU_JIT_QUEUED, true)
+    if (!compiler.idle || queued === 0) return
     this.#view.setUint32(cpu + CPU_JIT_QUEUED, 0, true)
-    const start = now()
     this.compile(
       Array.from({ length: queued }, (_, i) => this.#place(cpu + CPU_JIT_QUEUE + (i << QUEUE_ENTRY_SHIFT))),
     )
-    this.#count(JIT_STAT_CODEGEN_NS, now() - start)
   }
 
-  /** Compiles what begins at each place into one module. Returns how many regions that makes. */
+  /** Has what begins at each place compiled, as one module. Returns how many regions that makes. */
   compile(places: readonly Place[]): number {
-    const formed = places.flatMap((place) => this.#form(place) ?? [])
-    if (formed.length > 0) this.#compile(formed)
-    return formed.length
+    const { compiler, kernel, now } = this.#options
+    if (this.#flushes !== this.#flushCount) this.#forget()
+    if (this.#bytes > BYTES_MAX || this.#next + places.length > REGIONS_MAX) {
+      kernel.code_flush()
+      this.#forget()
+    }
+    const start = now()
+    const regions = places.flatMap((place) => this.#form(place) ?? [])
+    this.#count(JIT_STAT_CODEGEN_NS, now() - start)
+    const count = regions.length === 0 ? 0 : compiler.submit({ first: this.#next, regions })
+    if (count === 0) return 0
+    this.#waiting = {
+      addresses: regions.slice(0, count).map(({ address }) => address),
+      first: this.#next,
+      flushes: this.#flushes,
+    }
+    this.#next += count
+    this.#install()
+    return count
   }
 
   /** The code cache was flushed: what was compiled from it can no longer be reached. */
   #forget(): void {
     this.#flushes = this.#flushCount
     this.#count(JIT_STAT_EVICTED, this.#next)
-    for (let i = 0; i < this.#next; i++) this.#options.regions.set(i, null)
+    const { regions } = this.#options
+    for (let i = 0; i < Math.min(this.#next, regions.length); i++) regions.set(i, null)
     this.#count(JIT_STAT_BYTES, -this.#bytes)
     this.#next = 0
     this.#bytes = 0
@@ -168,68 +149,52 @@ export class Jit {
     return { gpa, mode: Number(key & 0xffn), gfns, rare: Math.ceil((mask + 1) / 64) }
   }
 
-  #form(place: Place): Formed | undefined {
+  /** A region with its struct and links; from now on a write to one of its pages keeps it from being attached. */
+  #form(place: Place): BatchRegion | undefined {
     const { kernel } = this.#options
     const { gpa, mode } = place
     const record = this.#source.peek(gpa, mode)
+    if (record === 0) return undefined
+    const op = this.#view.getUint16(record + REC_OP, true)
     // In front of an instruction that crosses into the next page stands a guard, which must stay.
-    if (record === 0 || this.#view.getUint16(record + REC_OP, true) === HANDLER_CROSS) return undefined
+    if (op === HANDLER_CROSS || op === HANDLER_REGION) return undefined
     const region = formRegion(this.#source, place)
     if (!region) return undefined
     const address = kernel.jit_region(record) >>> 0
-    return address === 0 ? undefined : { region, address }
+    if (address === 0) return undefined
+    for (const gfn of region.pages.values()) {
+      if (kernel.jit_region_page(address, gfn) === 0) return undefined
+    }
+    const links: number[] = []
+    for (let n = linksOf(region); n > 0; n--) {
+      const link = kernel.jit_link() >>> 0
+      if (link === 0) break
+      links.push(link)
+    }
+    return { region, address, links }
   }
 
-  #compile(formed: readonly Formed[]): void {
-    const { memory, regions, functions, kernel, now } = this.#options
-    // Bodies first: a module imports only what they call, in the order of first use.
-    const imports = new Map<string, number>()
-    const index = (name: string): number => {
-      const known = imports.get(name) ?? imports.size
-      imports.set(name, known)
-      return known
-    }
-    const bodies = formed.map(({ region, address }) => {
-      const code = new CodeBuilder(REGION_PARAMS.length)
-      emitRegion(region, {
-        code,
-        imports: { index },
-        region: address,
-        link: () => kernel.jit_link() >>> 0,
-        regionType: 0,
-      })
-      return code
-    })
-    const module = new ModuleBuilder()
-    module.type(REGION_PARAMS, ['i32']) // type 0
-    for (const name of imports.keys()) {
-      const type = ALL_IMPORTS[name] ?? SHARED[name]
-      if (!type) throw new Error(`compiled code has no function ${name}`)
-      module.importFunction('f', name, type.params, type.result ? [type.result] : [])
-    }
-    module.importSharedMemory('env', 'memory', MEMORY_MIN_PAGES, MEMORY_MAX_PAGES)
-    const table = module.importTable('env', 'regions', 0)
-    const made = bodies.map((code, i) =>
-      module.addFunction(REGION_PARAMS, ['i32'], code, `region ${this.#next + i}`),
-    )
-    module.elements(table, this.#next, made)
-    const bytes = module.toBytes()
-    if (this.#next + formed.length > regions.length) regions.grow(TABLE_STEP)
+  #install(): void {
+    const { compiler, kernel, memory, regions, functions, now } = this.#options
+    const made = compiler.take()
+    const waiting = this.#waiting
+    if (!made || !waiting) return
+    this.#waiting = undefined
+    this.#count(JIT_STAT_CODEGEN_NS, made.ns)
+    // Flushed meanwhile: its regions and links are gone.
+    if (made.bytes.length === 0 || waiting.flushes !== this.#flushCount) return
+    const { addresses, first } = waiting
+    while (first + addresses.length > regions.length) regions.grow(TABLE_STEP)
     const start = now()
-    const compiled = new WebAssembly.Module(bytes)
-    void new WebAssembly.Instance(compiled, { env: { memory, regions }, f: functions })
-    const took = now() - start
-    this.#count(JIT_STAT_COMPILE_NS, took)
-    this.#count(JIT_STAT_CODEGEN_NS, -took)
-    for (const [i, { region, address }] of formed.entries()) {
-      const whole = Array.from(region.pages.values()).every(
-        (gfn) => kernel.jit_region_page(address, gfn) !== 0,
-      )
-      if (whole) kernel.jit_attach(address, this.#next + i)
-    }
-    this.#next += formed.length
+    this.#instantiate(made, { env: { memory, regions }, f: functions })
+    this.#count(JIT_STAT_COMPILE_NS, now() - start)
+    for (const [i, address] of addresses.entries()) kernel.jit_attach(address, first + i)
+    this.#count(JIT_STAT_REGIONS, addresses.length)
+  }
+
+  #instantiate({ bytes }: CompiledModule, imports: WebAssembly.Imports): void {
+    void new WebAssembly.Instance(new WebAssembly.Module(bytes), imports)
     this.#bytes += bytes.length
-    this.#count(JIT_STAT_REGIONS, formed.length)
     this.#count(JIT_STAT_MODULES, 1)
     this.#count(JIT_STAT_BYTES, bytes.length)
   }

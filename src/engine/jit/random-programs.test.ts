@@ -8,7 +8,7 @@
  */
 import process from 'node:process'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { JIT_OFF } from '#abi/jit.ts'
+import { JIT_MAILBOX_BYTES, JIT_OFF } from '#abi/jit.ts'
 import type { TestVm } from '../testing/test-vm.ts'
 import { makeProgram } from '../testing/programs/program.ts'
 import { createProgramVm, differences, runProgram } from '../testing/programs/run-program.ts'
@@ -20,9 +20,11 @@ const MASKS = [0, 3]
 const TIMEOUT_MS = 120_000 + PROGRAMS * 4000
 
 let vm: TestVm
+let remote: TestVm
 
 beforeAll(async () => {
   vm = await createProgramVm()
+  remote = await createProgramVm(new SharedArrayBuffer(JIT_MAILBOX_BYTES))
 }, 300_000)
 
 describe.each([64, 32] as const)('programs of %d-bit code', (bits) => {
@@ -42,6 +44,22 @@ describe.each([64, 32] as const)('programs of %d-bit code', (bits) => {
     expect(ended).toBeGreaterThan(PROGRAMS * 0.9)
   })
 })
+
+test.each([64, 32] as const)(
+  'programs of %d-bit code do the same where modules come late',
+  { timeout: TIMEOUT_MS },
+  (bits) => {
+    let compiled = 0
+    for (let seed = FIRST; seed < FIRST + PROGRAMS; seed++) {
+      const program = makeProgram(bits, `p${seed}`)
+      const interpreted = runProgram(vm, program, JIT_OFF)
+      const outcome = runProgram(remote, program, 0)
+      expect(differences(program, interpreted, outcome), `seed ${seed}`).toEqual([])
+      compiled += outcome.regions
+    }
+    expect(compiled).toBeGreaterThan(PROGRAMS / 4)
+  },
+)
 
 test('a difference is noticed', () => {
   const program = makeProgram(64, 'p1')

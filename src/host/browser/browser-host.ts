@@ -1,5 +1,5 @@
 /** The machine's host in a page: Web Workers, performance clock, fetch. */
-import type { FromVcpu, ToVcpu } from '#abi/messages.types.ts'
+import type { FromVcpu, ToCompiler, ToVcpu } from '#abi/messages.types.ts'
 import type { BlockBackend } from '#devices/virtio-blk.ts'
 import type { HostClock } from '#hub/ports.ts'
 import type { DiskOptions, ImageSource, LoadProgress } from '#machine/config.ts'
@@ -110,7 +110,7 @@ class BrowserVcpuThread implements VcpuThread {
     this.#worker = new Worker(new URL('../../../workers/vcpu.ts', import.meta.url), { type: 'module', name })
   }
 
-  post(message: ToVcpu): void {
+  post(message: ToVcpu | ToCompiler): void {
     this.#worker.postMessage(message)
   }
 

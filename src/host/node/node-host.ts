@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
-import type { FromVcpu, ToVcpu } from '#abi/messages.types.ts'
+import type { FromVcpu, ToCompiler, ToVcpu } from '#abi/messages.types.ts'
 import type { HostClock } from '#hub/ports.ts'
 import type { EngineModules, MachineHost, VcpuThread } from '#machine/host.ts'
 import { HostFeatureError } from '#machine/host.ts'
@@ -78,7 +78,7 @@ class NodeVcpuThread implements VcpuThread {
     this.#worker.unref()
   }
 
-  post(message: ToVcpu): void {
+  post(message: ToVcpu | ToCompiler): void {
     this.#worker.postMessage(message)
   }
 

@@ -12,6 +12,7 @@ import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
 import { REC_OP } from '#abi/record.ts'
 import { Jit, createRegionTable, type JitKernel } from '#engine/jit/jit.ts'
+import { InlineCompiler } from '#engine/jit/mailbox.ts'
 import { JIT_OFF } from '#abi/jit.ts'
 import { HANDLER_REGION } from '#isa/handlers.ts'
 import * as at from './layout.ts'
@@ -145,7 +146,9 @@ export class Guest {
     if (compiled) {
       const functions = { ...kernel.exports, ...interp.exports }
       const exports = kernel.exports as unknown as JitKernel
-      this.#jit = new Jit({ memory, cpu: this.#cpu, kernel: exports, functions, regions, now: () => 0 })
+      const now = (): number => 0
+      const compiler = new InlineCompiler(now)
+      this.#jit = new Jit({ memory, cpu: this.#cpu, kernel: exports, functions, regions, compiler, now })
     }
   }
 

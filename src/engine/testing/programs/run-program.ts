@@ -2,6 +2,7 @@
 import { JIT_OFF } from '#abi/jit.ts'
 import * as abi from '#abi/layout.ts'
 import { createTestVm, type TestVm } from '../test-vm.ts'
+import { serveMailbox } from '../../jit/mailbox.ts'
 import { createEngine } from '../../vcpu-loop.ts'
 import { guestMemory, loadImage } from './machine.ts'
 import * as map from './map.ts'
@@ -14,18 +15,24 @@ import type { Program } from './program.ts'
 const YIELDS_MAX = 2
 const COMPILED_YIELDS_MAX = 40
 
-/** A VM for programs: one that halts, as one gone astray may, is stopped. */
-export async function createProgramVm(): Promise<TestVm> {
+/**
+ * A VM for programs: one that halts, as one gone astray may, is stopped. With a mailbox modules come later than they were
+ * asked for: whenever the VM looks at the clock, which is after so many instructions.
+ */
+export async function createProgramVm(mailbox?: SharedArrayBuffer): Promise<TestVm> {
   const vm = await createTestVm()
   const { memory, kernelModule: kernel, interp, view } = vm
   const cpu = vm.cpus[0] ?? 0
   let clock = 0
   const now = (): number => {
+    if (mailbox && serveMailbox(mailbox, () => clock))
+      view.setUint32(cpu + abi.CPU_REQ, view.getUint32(cpu + abi.CPU_REQ, true) | abi.REQ_JIT, true)
     if (view.getUint32(cpu + abi.CPU_RUNSTATE, true) === abi.RUN_HALTED)
       view.setUint32(cpu + abi.CPU_REQ, abi.REQ_STOP, true)
     return (clock += 1000)
   }
-  const engine = createEngine({ memory, kernel, interp, vm: vm.vm, cpu }, now, () => undefined)
+  const compiler = mailbox && { compiler: { mailbox, bell: new SharedArrayBuffer(4) } }
+  const engine = createEngine({ memory, kernel, interp, vm: vm.vm, cpu, ...compiler }, now, () => undefined)
   return { ...vm, engines: [engine] }
 }
 

@@ -1,0 +1,174 @@
+/**
+ * Regions on their way from the thread of a vCPU, which forms them, to the thread that generates their code: as words. And that
+ * generation: one module for a batch.
+ *
+ *   batch   first, regions;  region  mode, entry, address, links: count and addresses, pages: count and (distance, gfn), blocks
+ *   block   rip, goes on, targets: count and rips, records: count;  record  rip, page, crosses, the 32 bytes
+ */
+import { REC_OP, REC_SIZE } from '../../abi/record.ts'
+import type { Semantics } from '../../isa/emit.ts'
+import { assignHandlers } from '../../isa/handlers.ts'
+import { ROWS } from '../../isa/rows/index.ts'
+import { SEMANTICS } from '../../isa/semantics/index.ts'
+import { CodeBuilder } from '../../wasm/code.ts'
+import { ModuleBuilder } from '../../wasm/module.ts'
+import { MEMORY_MAX_PAGES, MEMORY_MIN_PAGES } from '../interp/build-interp.ts'
+import { REGION_PARAMS } from '../interp/dispatch.ts'
+import { ALL_IMPORTS } from '../interp/interp-emit.ts'
+import type { Block, CodeRecord, Region } from './discover.ts'
+import type { SemanticHandler } from './jit-emit.ts'
+import { emitRegion } from './region-code.ts'
+
+/** The exports of interp.wasm that compiled code calls. */
+const SHARED: Readonly<Record<string, { readonly params: readonly ('i32' | 'i64')[]; readonly result?: 'i32' | 'i64' }>> = {
+  dispatch: { params: ['i32', 'i64', 'i32', 'i32'], result: 'i32' },
+  link: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], result: 'i32' },
+  cc_commit: { params: ['i32'] },
+  cc_result: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i64' },
+  cc_carries: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i32' },
+} // prettier-ignore
+
+const RECORD_WORDS = REC_SIZE / 4
+
+export interface BatchRegion {
+  readonly region: Region
+  /** Address of its struct (abi/code-cache.ts, REGION_*). */
+  readonly address: number
+  /** Addresses of links (LINK_*) that its code may use. */
+  readonly links: readonly number[]
+}
+
+export interface Batch {
+  /** Index of the first region's function in the vCPU's table; the others follow. */
+  readonly first: number
+  readonly regions: readonly BatchRegion[]
+}
+
+let handlers: readonly (SemanticHandler | undefined)[] | undefined
+
+/** Handlers by number, with what they mean. */
+export function knownHandlers(): readonly (SemanticHandler | undefined)[] {
+  if (handlers) return handlers
+  const list: (SemanticHandler | undefined)[] = []
+  for (const handler of assignHandlers(ROWS).list) {
+    const semantics = (SEMANTICS as Readonly<Record<string, Semantics>>)[handler.row.id]
+    if (!semantics) throw new Error(`row ${handler.row.id} has no semantic function`)
+    list[handler.id] = { ...handler, semantics }
+  }
+  handlers = list
+  return list
+}
+
+/** Ways out of a region that can be linked, at most. */
+export const linksOf = ({ blocks }: Region): number =>
+  blocks.reduce((sum, { targets }) => sum + targets.length + 1, 0)
+
+/** As many regions of a batch as there is room for. Returns how many that are. */
+export function encodeBatch({ first, regions }: Batch, words: Int32Array): number {
+  let at = 2
+  let count = 0
+  for (const region of regions) {
+    const list = wordsOf(region)
+    if (at + list.length > words.length) break
+    words.set(list, at)
+    at += list.length
+    count++
+  }
+  words[0] = first
+  words[1] = count
+  return count
+}
+
+function wordsOf({ region, address, links }: BatchRegion): number[] {
+  const { mode, entry, pages, blocks } = region
+  const list = [mode, entry, address, links.length, ...links, pages.size]
+  for (const [distance, gfn] of pages) list.push(distance, gfn)
+  list.push(blocks.length)
+  for (const { rip, end, targets, records } of blocks) {
+    list.push(rip, end === 'next' ? 1 : 0, targets.length, ...targets, records.length)
+    for (const { record, rip: at, page, crosses } of records) {
+      list.push(at, page, crosses ? 1 : 0)
+      for (let i = 0; i < REC_SIZE; i += 4) list.push(record.getInt32(i, true))
+    }
+  }
+  return list
+}
+
+class Reader {
+  readonly #words: Int32Array
+  #at = 0
+
+  constructor(words: Int32Array) {
+    this.#words = words
+  }
+
+  next(): number {
+    const value = this.#words[this.#at++]
+    if (value === undefined) throw new Error('a batch that ends early')
+    return value
+  }
+
+  list<Item>(read: () => Item): Item[] {
+    return Array.from({ length: this.next() }, read)
+  }
+
+  record(): CodeRecord {
+    const [rip, page, crosses] = [this.next(), this.next(), this.next() === 1]
+    const bytes = this.#words.slice(this.#at, this.#at + RECORD_WORDS)
+    this.#at += RECORD_WORDS
+    const record = new DataView(bytes.buffer)
+    const handler = knownHandlers()[record.getUint16(REC_OP, true)]
+    if (!handler) throw new Error(`a batch with a record of handler ${record.getUint16(REC_OP, true)}`)
+    return { handler, record, rip, page, crosses }
+  }
+
+  block(): Block {
+    const [rip, end] = [this.next(), this.next() === 1 ? ('next' as const) : ('leave' as const)]
+    const targets = this.list(() => this.next())
+    return { rip, end, targets, records: this.list(() => this.record()) }
+  }
+
+  region(): BatchRegion {
+    const [mode, entry, address] = [this.next(), this.next(), this.next() >>> 0]
+    const links = this.list(() => this.next() >>> 0)
+    const pages = new Map(this.list(() => [this.next(), this.next()] as const))
+    return { region: { mode, entry, pages, blocks: this.list(() => this.block()) }, address, links }
+  }
+}
+
+export function decodeBatch(words: Int32Array): Batch {
+  const reader = new Reader(words)
+  return { first: reader.next(), regions: reader.list(() => reader.region()) }
+}
+
+/** The module of a batch: instantiated, it puts its functions into the vCPU's table. */
+export function compileBatch({ first, regions }: Batch): Uint8Array<ArrayBuffer> {
+  // Bodies first: a module imports only what they call, in the order of first use.
+  const imports = new Map<string, number>()
+  const index = (name: string): number => {
+    const known = imports.get(name) ?? imports.size
+    imports.set(name, known)
+    return known
+  }
+  const bodies = regions.map(({ region, address, links }) => {
+    const code = new CodeBuilder(REGION_PARAMS.length)
+    let used = 0
+    const link = (): number => links[used++] ?? 0
+    emitRegion(region, { code, imports: { index }, region: address, link, regionType: 0 })
+    return code
+  })
+  const module = new ModuleBuilder()
+  module.type(REGION_PARAMS, ['i32']) // type 0
+  for (const name of imports.keys()) {
+    const type = ALL_IMPORTS[name] ?? SHARED[name]
+    if (!type) throw new Error(`compiled code has no function ${name}`)
+    module.importFunction('f', name, type.params, type.result ? [type.result] : [])
+  }
+  module.importSharedMemory('env', 'memory', MEMORY_MIN_PAGES, MEMORY_MAX_PAGES)
+  const table = module.importTable('env', 'regions', 0)
+  const made = bodies.map((code, i) =>
+    module.addFunction(REGION_PARAMS, ['i32'], code, `region ${first + i}`),
+  )
+  module.elements(table, first, made)
+  return module.toBytes()
+}
