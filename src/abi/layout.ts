@@ -154,7 +154,8 @@ export const CPU_RMW_ADDR = 0x588 // u32 mem_rmw_begin in progress on the bounce
 export const CPU_DEADLINE = 0x590 // f64 ns of the next local timer event, Infinity = none
 export const CPU_HALT_NS = 0x598 // f64 total time halted
 export const CPU_CODE_CACHE = 0x5a0 // u32 address of this vCPU's code cache (see CACHE_* in engine)
-export const CPU_TSC_LAST = 0x5a8 // u64
+export const CPU_TSC_NEAR = 0x5a8 // u32 RDTSCs that may do without the host's clock, and 1; 0: the next one may not
+export const CPU_GRANTED = 0x5ac // i32 CPU_BUDGET as the run loop set it: CPU_INSNS + CPU_GRANTED - CPU_BUDGET have been retired
 export const CPU_EXIT_COUNTS = 0x5b0 // 16 x u32, by EXIT_* kind
 export const CPU_SIPI_VECTOR = 0x5f0 // u32
 export const CPU_DB_PENDING = 0x5f4 // u32 DR6 bits (B0-B3, BS, BT) of debug traps found during the current instruction

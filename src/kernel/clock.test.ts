@@ -1,7 +1,15 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { PV_STOP_ON_PAUSE } from '#abi/irqchip.ts'
-import { REQ_CLOCK } from '#abi/layout.ts'
-import { GUEST, TSC_KHZ, TestMachine, VM, WALL_NS, compileChips } from './irqchip/testing-machine.ts'
+import { CPU_INSNS, CPU_REQ, REQ_CLOCK } from '#abi/layout.ts'
+import {
+  GUEST,
+  TSC_KHZ,
+  TestMachine,
+  VM,
+  WALL_NS,
+  compileChips,
+  cpuAddress,
+} from './irqchip/testing-machine.ts'
 
 const SYSTEM_TIME = 0x4b56_4d01
 const WALL_CLOCK = 0x4b56_4d00
@@ -54,6 +62,69 @@ describe('TSC', () => {
     expect(m.cpu(0).tsc_read()).toBeLessThan(0x1000_0000_0000n)
     m.now += 2e9
     expect(Math.abs(pvclockNs(GUEST, m.cpu(1).tsc_read()) - m.cpu(1).clock_ns())).toBeLessThan(100)
+  })
+})
+
+describe('RDTSC', () => {
+  const retire = (i: number, insns: number): void => {
+    const at = cpuAddress(i) + CPU_INSNS
+    m.view.setBigUint64(at, m.view.getBigUint64(at, true) + BigInt(insns), true)
+  }
+  const tscNs = (): number => (Number(m.cpu(0).tsc_read_near()) * 1e6) / TSC_KHZ
+
+  it('asks the host once for many reads, and again after many instructions', () => {
+    m.tickNs = 1000
+    const looks = (reads: number, insns: number): number => {
+      const before = m.now
+      for (let i = 0; i < reads; i++) {
+        m.cpu(0).tsc_read_near()
+        retire(0, insns)
+      }
+      return (m.now - before) / 1000
+    }
+    expect(looks(31, 10)).toBe(1)
+    expect(looks(31 * 9, 10)).toBe(9)
+    expect(looks(100, 4096)).toBe(100)
+  })
+
+  it('stays close to the clock of a guest that runs at changing speeds', () => {
+    let seed = 1
+    const random = (below: number): number => (seed = (seed * 16807) % 2147483647) % below
+    for (let i = 0; i < 20_000; i++) {
+      const insns = 1 + random(600)
+      retire(0, insns)
+      m.now += insns * (i % 4000 < 2000 ? 0.6 : 4)
+      const error = tscNs() - m.cpu(0).clock_ns()
+      expect(error).toBeLessThan(15_000)
+      expect(error).toBeGreaterThan(-15_000)
+    }
+  })
+
+  it('never repeats nor goes back, on any vCPU, however it is read', () => {
+    let last = 0n
+    for (let i = 0; i < 1000; i++) {
+      const tsc = i % 7 === 0 ? m.cpu(i & 1).tsc_read() : m.cpu(i & 1).tsc_read_near()
+      expect(tsc).toBeGreaterThan(last)
+      last = tsc
+      retire(i & 1, (i * 37) % 500)
+      if (i % 10 === 9) m.now += 5000
+    }
+  })
+
+  it('shows the time to a loop that does nothing but wait for it', () => {
+    tscNs()
+    const until = m.cpu(0).clock_ns() + 50_000
+    let reads = 0
+    for (; tscNs() < until; reads++) m.now += 20
+    expect(reads).toBeGreaterThan(2400)
+    expect(reads).toBeLessThan(2600)
+  })
+
+  it('is exact when the vCPU comes back from a sleep or takes an interrupt', () => {
+    tscNs()
+    m.onWait = () => (m.now += 3e6)
+    m.cpu(0).halt_wait(m.view.getUint32(cpuAddress(0) + CPU_REQ, true), 1e9)
+    expect(Math.abs(tscNs() - m.cpu(0).clock_ns())).toBeLessThan(100)
   })
 })
 

@@ -15,7 +15,7 @@ import {
   CPU_XCR0,
 } from '../abi/layout.ts'
 import { CR4_OSXSAVE, CR4_TSD } from './arch.ts'
-import { tsc_read } from './clock.ts'
+import { tsc_read_near } from './clock.ts'
 import { cpu, raise_error, VECTOR_GP } from './state.ts'
 
 const ENTRY_SIZE: usize = 32
@@ -83,7 +83,7 @@ export function sys_rdtsc(): u64 {
     raise_error(VECTOR_GP, 0)
     return 0
   }
-  return tsc_read()
+  return tsc_read_near()
 }
 
 /** No performance counters: every index is refused, as CPUID leaf 0Ah says. */

@@ -50,6 +50,7 @@ import {
   CPU_REQ,
   CPU_RIP,
   CPU_TRACE,
+  CPU_TSC_NEAR,
   REQ_PROTECT,
   REQ_STOP,
   REQ_TLB,
@@ -99,6 +100,7 @@ export function leave_guest(): void {
 /** Whoever asked for a flush while we were out did not wait for it: do it before the next access. */
 export function reenter_guest(): void {
   atomic.store<u32>(cpu + CPU_IN_GUEST, 1)
+  store<u32>(cpu, 0, CPU_TSC_NEAR) // who knows how long it took
   const asked = atomic.load<u32>(cpu + CPU_REQ) & (REQ_TLB | REQ_PROTECT)
   if (asked == 0) return
   atomic.and<u32>(cpu + CPU_REQ, ~(<u32>(REQ_TLB | REQ_PROTECT)))

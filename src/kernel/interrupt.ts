@@ -23,6 +23,7 @@ import {
   CPU_RIP,
   CPU_RUNSTATE,
   CPU_TRACE,
+  CPU_TSC_NEAR,
   EXITREASON_OUT_OF_MEMORY,
   EXITREASON_SHUTDOWN,
   FAULT_HAS_ERROR,
@@ -171,6 +172,8 @@ export function deliver_fault(): void {
 
 function deliver_outside(vector: u32, origin: u32): void {
   count(EXIT_KIND_INTERRUPT)
+  // The handler of a timer must not find that the time has not come yet.
+  store<u32>(cpu, 0, CPU_TSC_NEAR)
   trace(vector, 0, origin)
   if (load<u32>(cpu, CPU_RUNSTATE) != RUN_SHUTDOWN) store<u32>(cpu, RUN_RUNNING, CPU_RUNSTATE)
   if (deliver_event(vector, origin, load<u64>(cpu, CPU_RIP), false, false, 0)) {

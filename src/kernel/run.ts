@@ -22,6 +22,7 @@ import {
   CPU_EFLAGS,
   CPU_EXITREASON,
   CPU_FAULT,
+  CPU_GRANTED,
   CPU_HALTED_AT,
   CPU_HALT_NS,
   CPU_INHIBIT,
@@ -108,8 +109,6 @@ const RING_ENTRIES: usize = 16
 /** Requests that stay set until somebody else clears them. */
 const REQ_STICKY: u32 = REQ_PAUSE | REQ_STOP
 
-/** Budget last written to CPU_BUDGET, to tell how much of it was used. */
-let granted: i32 = 0
 /** Instructions left in the slice. */
 let slice: i32 = 0
 let slices: i32 = 0
@@ -120,8 +119,8 @@ let stepping: bool = false
 
 /** Accounts for the instructions run since the last grant. */
 function settle(): void {
-  const used = granted - load<i32>(cpu, CPU_BUDGET)
-  granted = 0
+  const used = load<i32>(cpu, CPU_GRANTED) - load<i32>(cpu, CPU_BUDGET)
+  store<i32>(cpu, 0, CPU_GRANTED)
   store<i32>(cpu, 0, CPU_BUDGET)
   slice -= used
   store<u64>(cpu, load<u64>(cpu, CPU_INSNS) + <u64>used, CPU_INSNS)
@@ -130,7 +129,7 @@ function settle(): void {
 // @ts-ignore: AssemblyScript decorator
 @inline
 function grant(budget: i32): void {
-  granted = budget
+  store<i32>(cpu, budget, CPU_GRANTED)
   store<i32>(cpu, budget, CPU_BUDGET)
 }
 

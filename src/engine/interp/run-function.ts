@@ -423,6 +423,9 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
   emitRegion(code, support, d)
 
   code.end() // cold
+  // RDTSC tells the time from the instructions retired.
+  code.get(CPU).get(l.quota).get(l.rec).op('i32.sub').i32(REC_SHIFT).op('i32.shr_s')
+  code.op('i32.store', CPU_BUDGET)
   code
     .get(CPU)
     .get(l.rec)

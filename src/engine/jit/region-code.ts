@@ -753,6 +753,8 @@ class RegionCode implements BackEnd {
   call(g: Generator, { name, args, result }: Of<'call'>): void {
     const internal = name.startsWith('@')
     if (internal) g.code.get(CPU)
+    // RDTSC tells the time from the instructions retired.
+    if (name === 'sys_rdtsc') g.code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET)
     for (const arg of args) g.value(arg)
     g.code.call(this.#target.imports.index(internal ? name.slice(1) : name))
     if (result) g.code.set(g.slotOf(result))

@@ -3,7 +3,7 @@
  * Paths without `.ts`: asc takes it off in `import` only, and would compile a second copy of each module.
  */
 export { bind } from '../state'
-export { clock_init, clock_ns, clock_pause, clock_resume, tsc_read, tsc_write } from '../clock'
+export { clock_init, clock_ns, clock_pause, clock_resume, tsc_read, tsc_read_near, tsc_write } from '../clock'
 export { log_write } from '../exit'
 export { halt_kicked, halt_wait, sys_hlt, sys_pause } from '../halt'
 export { sys_vmcall } from '../hypercalls'

@@ -67,6 +67,7 @@ export interface Chips {
   clock_pause(): void
   clock_resume(): void
   tsc_read(): bigint
+  tsc_read_near(): bigint
   tsc_write(value: bigint): void
   log_write(kind: number, a: bigint, b: bigint): void
   mmio_read(gpa: bigint, bytes: number): bigint
