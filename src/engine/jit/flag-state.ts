@@ -2,7 +2,7 @@
  * The arithmetic flags between instructions of compiled code: not computed, only what they would be computed from. An
  * addition, a subtraction or a logic result is kept as its operands; conditions on them become one comparison.
  */
-import { CC_ADD, CC_CANONICAL, CC_SUB } from '../../abi/jit.ts'
+import { CC_ADD, CC_CANONICAL, CC_NONE, CC_SUB } from '../../abi/jit.ts'
 import type { ArithFlag, Cond, Emit, FlagsOf, Val } from '../../isa/emit.ts'
 import type { LazyFlags } from '../../isa/flags.ts'
 
@@ -10,11 +10,16 @@ import type { LazyFlags } from '../../isa/flags.ts'
 export type Operation = Extract<FlagsOf, { readonly kind: 'add' | 'sub' | 'logic' }>
 
 export type FlagState =
-  /** In the locals CC_KIND … CC_RES; the kind if it is known here. */
-  | { readonly at: 'locals'; readonly kind: number | undefined }
+  /** In the locals CC_KIND … CC_RES; the kind if it is known here, and if so whether it is an exact operation. */
+  | { readonly at: 'locals'; readonly kind: number | undefined; readonly exact: boolean }
   | { readonly at: 'operation'; readonly of: Operation; readonly exact: boolean }
   /** In their canonical form, and where they come from if that makes some conditions cheaper. */
   | { readonly at: 'canonical'; readonly flags: LazyFlags; readonly of: FlagsOf | undefined }
+
+/** In the CPU struct, as whoever ran before left them. */
+export const IN_STRUCT: FlagState = { at: 'locals', kind: CC_NONE, exact: false }
+/** In the locals, of a kind that is only known when it runs. */
+export const UNKNOWN: FlagState = { at: 'locals', kind: undefined, exact: false }
 
 const LOG_BYTES: Readonly<Record<string, number>> = { i8: 0, i16: 1, i32: 2, i64: 3 }
 
@@ -27,6 +32,24 @@ export function kindOf(of: Operation): number {
 export function valuesOf(e: Emit, of: Operation): readonly Val[] {
   if (of.kind === 'logic') return [e.const('i64', 0), e.const('i64', 0), e.sext(of.result, 'i64')]
   return [e.zext(of.a, 'i64'), e.zext(of.b, 'i64'), e.zext(of.result, 'i64')]
+}
+
+const TYPES = ['i8', 'i16', 'i32', 'i64'] as const
+
+/** The operation behind CC_A, CC_B and CC_RES of a known kind; undefined where they hold no operation. */
+export function operationOf(
+  e: Emit,
+  kind: number,
+  [a, b, res]: readonly [Val, Val, Val],
+): Operation | undefined {
+  if (kind < CC_ADD) return undefined
+  const ty = TYPES[kind & 3] ?? 'i64'
+  return {
+    kind: kind < CC_SUB ? 'add' : 'sub',
+    a: e.trunc(a, ty),
+    b: e.trunc(b, ty),
+    result: e.trunc(res, ty),
+  }
 }
 
 const negative = (e: Emit, value: Val): Val => e.ltS(value, e.const(value.ty, 0))

@@ -2,7 +2,7 @@
  * The emitter of the JIT: one instance per instruction of a block. The record's fields are constants, registers are
  * locals (registers.ts), flags are what they would be computed from (flag-state.ts), branches end the block.
  */
-import { CC_CANONICAL, CC_NONE } from '../../abi/jit.ts'
+import { CC_ADD, CC_CANONICAL, CC_NONE } from '../../abi/jit.ts'
 import {
   CPU_AMASK,
   CPU_CC_KIND,
@@ -46,7 +46,16 @@ import type { WasmTy } from '../../abi/kernel-imports.types.ts'
 import { Node, node, resolve } from '../emit/ir.ts'
 import type { ExitPoint, Statement, Variable } from '../emit/ir.ts'
 import { InterpEmit, importOf } from '../interp/interp-emit.ts'
-import { cheapCondition, conditionOf, conditionOfFlag, kindOf, valuesOf } from './flag-state.ts'
+import {
+  IN_STRUCT,
+  UNKNOWN,
+  cheapCondition,
+  conditionOf,
+  conditionOfFlag,
+  kindOf,
+  operationOf,
+  valuesOf,
+} from './flag-state.ts'
 import type { FlagState, Operation } from './flag-state.ts'
 import { effectsOf } from './helpers.ts'
 import { CC_A, CC_B, CC_KIND, CC_RES, CONTROLS, XMMS, bit, registerAt, typeOf } from './registers.ts'
@@ -353,6 +362,8 @@ export class JitEmit extends InterpEmit {
     if (flags.at === 'operation') {
       return encodeFlags(this, flags.of, () => this.#canonical())
     }
+    const operation = this.#operation()
+    if (operation) return encodeFlags(this, operation, () => this.#canonical())
     const [kind, a, b, res] = [CC_KIND, CC_A, CC_B, CC_RES].map((reg) => this.#register(reg)) as [
       Node, Node, Node, Node,
     ] // prettier-ignore
@@ -397,8 +408,19 @@ export class JitEmit extends InterpEmit {
     return this.#condition(cc) ?? readCond(this, this.#canonical(), cc)
   }
 
+  /** The operation that the flags in the locals are about, as far as that is known. */
+  #operation(): Operation | undefined {
+    const { flags } = this.#state
+    if (flags.at !== 'locals' || flags.kind === undefined || flags.kind < CC_ADD) return undefined
+    return operationOf(this, flags.kind, [this.#register(CC_A), this.#register(CC_B), this.#register(CC_RES)])
+  }
+
   #condition(cc: Cond): Val | undefined {
     const { flags } = this.#state
+    if (flags.at === 'locals') {
+      const operation = this.#operation()
+      return operation && conditionOf(this, operation, flags.exact, cc)
+    }
     if (flags.at === 'operation') return conditionOf(this, flags.of, flags.exact, cc)
     if (flags.at === 'canonical' && flags.of) return cheapCondition(this, flags.of, cc)
     return undefined
@@ -414,7 +436,7 @@ export class JitEmit extends InterpEmit {
     if (a) this.#setRegister(CC_A, node(a))
     if (b && kind !== CC_CANONICAL) this.#setRegister(CC_B, node(b))
     if (res) this.#setRegister(CC_RES, node(res))
-    this.#setFlags({ at: 'locals', kind })
+    this.#setFlags({ at: 'locals', kind, exact: flags.at === 'operation' && flags.exact })
   }
 
   #raw(flags: Exclude<FlagState, { readonly at: 'locals' }>): {
@@ -438,7 +460,7 @@ export class JitEmit extends InterpEmit {
     super.do('i32.store', [this.cpu, node(aux)], [CPU_FL_AUX])
     super.do('i32.store', [this.cpu, this.const('i32', CC_NONE)], [CPU_CC_KIND])
     this.#setRegister(CC_KIND, this.const('i32', CC_NONE))
-    this.#setFlags({ at: 'locals', kind: CC_NONE })
+    this.#setFlags(IN_STRUCT)
   }
 
   // --- branches within the instruction: flags that only one side sets meet in the locals ---
@@ -483,6 +505,7 @@ export class JitEmit extends InterpEmit {
     if (after.every((flags) => flags === before)) return
     this.flushFlags()
     const kinds = new Set<number | undefined>([])
+    let exact = true
     const outer = this.current
     for (const [i, list] of lists.entries()) {
       this.#setFlags(after[i] ?? before)
@@ -491,17 +514,21 @@ export class JitEmit extends InterpEmit {
       else this.flushFlags()
       this.current = outer
       const { flags } = this.#state
-      kinds.add(flags.at === 'locals' ? flags.kind : undefined)
+      kinds.add(kindIn(flags))
+      exact &&= exactIn(flags)
     }
-    if (lists.length === 1) kinds.add(kindIn(locals(before)))
+    if (lists.length === 1) {
+      kinds.add(kindIn(locals(before)))
+      exact &&= exactIn(locals(before))
+    }
     const [only] = kinds
-    this.#setFlags({ at: 'locals', kind: kinds.size === 1 ? only : undefined })
+    this.#setFlags({ at: 'locals', kind: kinds.size === 1 ? only : undefined, exact })
   }
 
   override loop(body: () => Val): void {
     this.flushFlags()
     const before = this.#state.flags
-    this.#setFlags({ at: 'locals', kind: undefined })
+    this.#setFlags(UNKNOWN)
     const entered = this.#state.flags
     let again: Node | undefined
     const list = this.nested(() => {
@@ -510,7 +537,7 @@ export class JitEmit extends InterpEmit {
     })
     if (!again) throw new Error('a loop body must return its condition')
     if (this.#state.flags === entered) this.#setFlags(before)
-    else this.#setFlags({ at: 'locals', kind: undefined })
+    else this.#setFlags(UNKNOWN)
     this.current.push({ kind: 'loop', body: list, again })
   }
 
@@ -599,7 +626,7 @@ export class JitEmit extends InterpEmit {
     const returns = how === 'call' ? this.#next : undefined
     if (how === 'call') this.#state.called = true
     this.current.push({ kind: 'transfer', target, rip, how, returns, cc })
-    if (how === 'call') this.#setFlags({ at: 'locals', kind: CC_NONE })
+    if (how === 'call') this.#setFlags(IN_STRUCT)
   }
 
   /** In front of everything else of an instruction that goes on in the page at `page`. */
@@ -661,10 +688,12 @@ export class JitEmit extends InterpEmit {
 /** Where flags are after flushFlags(). */
 function locals(flags: FlagState): FlagState {
   if (flags.at === 'locals') return flags
-  return { at: 'locals', kind: flags.at === 'operation' ? kindOf(flags.of) : CC_CANONICAL }
+  if (flags.at === 'operation') return { at: 'locals', kind: kindOf(flags.of), exact: flags.exact }
+  return { at: 'locals', kind: CC_CANONICAL, exact: false }
 }
 
 const kindIn = (flags: FlagState): number | undefined => (flags.at === 'locals' ? flags.kind : undefined)
+const exactIn = (flags: FlagState): boolean => flags.at === 'locals' && flags.exact
 
 /** The result is a + b or a - b, with no carry that came in: then one comparison tells the carry that goes out. */
 function isExact(of: Operation): boolean {

@@ -41,6 +41,8 @@ import type { ExitPoint, Node, Statement } from '../emit/ir.ts'
 import { ACCESS } from '../interp/support.ts'
 import type { AccessSize } from '../interp/support.ts'
 import type { Block, Region } from './discover.ts'
+import { IN_STRUCT, UNKNOWN } from './flag-state.ts'
+import type { FlagState } from './flag-state.ts'
 import { structure } from './graph.ts'
 import type { Structure } from './graph.ts'
 import { JitEmit } from './jit-emit.ts'
@@ -107,19 +109,18 @@ function record(
     if (!block) throw new Error('unreachable')
     const predecessors = from.get(index) ?? []
     const before = predecessors.length === 1 ? recorded[predecessors[0] ?? 0]?.state.flags : undefined
-    const kind = index === 0 ? (predecessors.length === 0 ? CC_NONE : undefined) : flagsAfter(before)
-    recorded[index] = recordBlock(region, block, kind)
+    const flags = index === 0 ? (predecessors.length === 0 ? IN_STRUCT : UNKNOWN) : flagsAfter(before)
+    recorded[index] = recordBlock(region, block, flags)
   }
   return recorded
 }
 
-const flagsAfter = (flags: BlockState['flags'] | undefined): number | undefined =>
-  flags?.at === 'locals' ? flags.kind : undefined
+const flagsAfter = (flags: FlagState | undefined): FlagState => (flags?.at === 'locals' ? flags : UNKNOWN)
 
-function recordBlock(region: Region, block: Block, kind: number | undefined): RecordedBlock {
+function recordBlock(region: Region, block: Block, flags: FlagState): RecordedBlock {
   const state: BlockState = {
     mode: region.mode,
-    flags: { at: 'locals', kind },
+    flags,
     used: 0n,
     written: 0n,
     ended: false,
