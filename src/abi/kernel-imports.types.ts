@@ -33,6 +33,7 @@ export const KERNEL_IMPORTS = {
   // run loop (kernel/run.ts). enter(): handle pending fault, requests, interrupts, HLT; decode at CPU_RIP; returns the
   // record to run next, or 0 with CPU_EXITREASON set. lookup(): the same without looking at requests.
   enter: fn([], P), lookup: fn([], P),
+  run_on: fn([P], P),                                                            // budget used up: the next one, negative = leave
   jit_may_store: fn([Q, P], P),                                                  // gva, bytes: 0 = over code of this vCPU
   jit_request: fn([Q, Q, P]),                                                    // key, linear page, record: a branch went there often
 
@@ -80,7 +81,7 @@ export const KERNEL_IMPORTS = {
   sys_mov_from_cr: faulting([P], Q), sys_mov_to_cr: faulting([P, Q]), sys_mov_from_dr: faulting([P], Q), sys_mov_to_dr: faulting([P, Q]),
   sys_clts: faulting([]), sys_lmsw: faulting([P]), sys_smsw: faulting([], Q),
   sys_invlpg: faulting([Q]), sys_invpcid: faulting([Q, Q, Q]),                   // type, descriptor low, high
-  sys_wbinvd: faulting([]), sys_cpuid: fn([]), sys_rdmsr: faulting([]), sys_wrmsr: faulting([]),
+  sys_wbinvd: faulting([]), sys_cpuid: faulting([]), sys_rdmsr: faulting([]), sys_wrmsr: faulting([]),
   sys_rdtsc: faulting([], Q), sys_rdpmc: faulting([]), sys_rdpid: fn([], Q), sys_xgetbv: faulting([]), sys_xsetbv: faulting([]),
   sys_clac: faulting([]), sys_stac: faulting([]), sys_rdrand: fn([], Q),
 

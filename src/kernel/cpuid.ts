@@ -11,12 +11,16 @@ import {
   CPU_RBX,
   CPU_RCX,
   CPU_RDX,
+  CPU_REQ,
   CPU_RNG,
+  CPU_SINGLE,
   CPU_XCR0,
+  FAULT_TRAP,
+  REQ_CODE,
 } from '../abi/layout.ts'
-import { CR4_OSXSAVE, CR4_TSD } from './arch.ts'
+import { CR4_OSXSAVE, CR4_TSD, VECTOR_RETRY } from './arch.ts'
 import { tsc_read_near } from './clock.ts'
-import { cpu, raise_error, VECTOR_GP } from './state.ts'
+import { cpu, raise, raise_error, VECTOR_GP } from './state.ts'
 
 const ENTRY_SIZE: usize = 32
 
@@ -70,6 +74,8 @@ export function sys_cpuid(): void {
   store<u64>(cpu, ebx, CPU_RBX)
   store<u64>(cpu, ecx, CPU_RCX)
   store<u64>(cpu, edx, CPU_RDX)
+  // It serializes: what other vCPUs have written over code before is what runs next.
+  if (atomic.load<u32>(cpu + CPU_REQ) & REQ_CODE && !load<u32>(cpu, CPU_SINGLE)) raise(VECTOR_RETRY | FAULT_TRAP)
 }
 
 /** Family, model, stepping: EDX after a reset. */

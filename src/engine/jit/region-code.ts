@@ -16,7 +16,6 @@ import {
   CPU_FAULT,
   CPU_INHIBIT,
   CPU_NEXT_RIP,
-  CPU_REQ,
   CPU_RIP,
   CPU_RMW_ADDR,
   CPU_SCRATCH,
@@ -218,12 +217,11 @@ class RegionCode implements BackEnd {
 
   emit(): void {
     const code = this.#code
-    // No budget: nothing was touched yet. Requests are looked at where loops close: one that has to wait, such as an NMI
-    // while NMIs are blocked, must not keep the code from going on at all.
-    code.get(BUDGET).i32(0).op('i32.lt_s').expect(false).if()
-    this.#storeRip(this.#region.entry)
-    code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER).return()
-    code.end()
+    // Nothing was touched yet.
+    this.#ifUsedUp(() => {
+      this.#storeRip(this.#region.entry)
+      code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER).return()
+    })
     this.#reload(this.#used)
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
     code.block(this.#out).block(this.#exit)
@@ -347,6 +345,18 @@ class RegionCode implements BackEnd {
     return this.#recorded[this.#block]?.block.records.length ?? 0
   }
 
+  /**
+   * Leaves if the budget is used up and the run loop does not give another one at once: only then are requests looked at,
+   * which loops so do every few thousand instructions.
+   */
+  #ifUsedUp(leave: () => void): void {
+    const code = this.#code
+    code.get(BUDGET).i32(0).op('i32.lt_s').expect(false).if()
+    code.get(BUDGET).call(this.#target.imports.index('run_on')).tee(BUDGET).i32(0).op('i32.lt_s').if()
+    leave()
+    code.end().end()
+  }
+
   /** From the end of the current block to a place in the code. */
   #goto(g: Generator, rip: number): void {
     const { code } = g
@@ -355,11 +365,7 @@ class RegionCode implements BackEnd {
     if (to === undefined || !(this.#successors[this.#block] ?? []).includes(to))
       return this.#elsewhere(rip, undefined)
     const back = (this.#shape.position[to] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
-    if (back) {
-      code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').expect(false).if()
-      code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit)
-      code.end()
-    }
+    if (back) this.#ifUsedUp(() => code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit))
     this.#checkPage(rip)
     const label = this.#labels.get(to)
     if (!label) throw new Error(`block ${to} has no label`)
@@ -564,11 +570,7 @@ class RegionCode implements BackEnd {
     if ((this.#used & bit(CC_KIND)) !== 0n) code.i32(CC_NONE).set(this.register(CC_KIND, false))
     const block = this.#byRip.get(returns) ?? 0
     const back = (this.#shape.position[block] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
-    if (back) {
-      code.get(BUDGET).i32(0).op('i32.lt_s').get(CPU).op('i32.load', CPU_REQ).op('i32.or').expect(false).if()
-      code.i32(this.#siteOf(returns, 0)).set(this.#site).br(this.#exit)
-      code.end()
-    }
+    if (back) this.#ifUsedUp(() => code.i32(this.#siteOf(returns, 0)).set(this.#site).br(this.#exit))
     this.#checkPage(returns)
     const label = this.#labels.get(block)
     if (!label) throw new Error(`block ${block} has no label`)
