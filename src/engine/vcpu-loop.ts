@@ -24,8 +24,8 @@ import type { FromVcpu, ToVcpu } from '../abi/messages.types.ts'
 import { JIT_OFF } from '../abi/jit.ts'
 import { CACHE_READY } from '../abi/code-cache.ts'
 import { CPU_CODE_CACHE } from '../abi/layout.ts'
-import { Jit, createRegionTable } from './jit/jit.ts'
-import type { JitKernel } from './jit/jit.ts'
+import { JIT_LIMITS, Jit, createRegionTable } from './jit/jit.ts'
+import type { JitKernel, JitLimits } from './jit/jit.ts'
 import { InlineCompiler, RemoteCompiler } from './jit/mailbox.ts'
 
 /** What the thread offers: given by workers/vcpu.ts for a browser Worker or a Node worker thread. */
@@ -66,6 +66,7 @@ export function createEngine(
   { memory, kernel, interp, vm, cpu, jitThreshold = 0, compiler }: EngineStart,
   now: () => number,
   kick: () => void,
+  limits: JitLimits = JIT_LIMITS,
 ): Engine {
   const abort = (): never => {
     throw new EngineError('kernel.wasm aborted')
@@ -98,6 +99,7 @@ export function createEngine(
       functions: { ...kernelInstance.exports, ...interpInstance.exports },
       regions,
       compiler: compiler ? new RemoteCompiler(compiler.mailbox, compiler.bell) : new InlineCompiler(now),
+      limits,
       now,
     })
   let jit: Jit | undefined

@@ -27,23 +27,24 @@ export class ByteWriter {
 
   /** Unsigned LEB128 of a u32. */
   u32(value: number): void {
+    this.#reserve(5)
     let rest = value >>> 0
     while (rest >= 0x80) {
-      this.u8((rest & 0x7f) | 0x80)
+      this.#buffer[this.#length++] = (rest & 0x7f) | 0x80
       rest >>>= 7
     }
-    this.u8(rest)
+    this.#buffer[this.#length++] = rest
   }
 
   /** Signed LEB128 of an i32. */
   s32(value: number): void {
+    this.#reserve(5)
     let rest = value | 0
-    for (;;) {
-      const low = rest & 0x7f
+    while (rest < -0x40 || rest >= 0x40) {
+      this.#buffer[this.#length++] = (rest & 0x7f) | 0x80
       rest >>= 7
-      if ((rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)) return this.u8(low)
-      this.u8(low | 0x80)
     }
+    this.#buffer[this.#length++] = rest & 0x7f
   }
 
   /** Signed LEB128 of an i64; the value is taken modulo 2^64. */

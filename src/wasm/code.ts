@@ -75,7 +75,12 @@ export class CodeBuilder {
    * Immediates: memory operators take the offset (default 0), after it the lane; constants their value; v128.const and
    * i8x16.shuffle sixteen bytes. Alignment is always the natural one.
    */
-  op(name: string, ...immediates: readonly (number | bigint)[]): this {
+  op(
+    name: string,
+    first: number | bigint = 0,
+    second: number | bigint = 0,
+    ...rest: readonly (number | bigint)[]
+  ): this {
     const { prefix, code, immediate, align } = opcode(name)
     const w = this.#code
     if (prefix === 0) w.u8(code)
@@ -83,7 +88,6 @@ export class CodeBuilder {
       w.u8(prefix)
       w.u32(code)
     }
-    const first = immediates[0] ?? 0
     switch (immediate) {
       case 'none':
         break
@@ -91,21 +95,22 @@ export class CodeBuilder {
       case 'memlane':
         w.u32(align)
         w.u32(Number(first))
-        if (immediate === 'memlane') w.u8(Number(immediates[1] ?? 0))
+        if (immediate === 'memlane') w.u8(Number(second))
         break
       case 'lane':
         w.u8(Number(first))
         break
       case 'lanes16':
       case 'bytes16':
-        if (immediates.length !== 16) throw new Error(`${name} takes 16 bytes, got ${immediates.length}`)
-        w.bytes(immediates.map(Number))
+        if (rest.length !== 14) throw new Error(`${name} takes 16 bytes, got ${rest.length + 2}`)
+        w.bytes([first, second, ...rest].map(Number))
         break
       case 'i32':
         w.s32(Number(first))
         break
       case 'i64':
-        w.s64(BigInt(first))
+        if (typeof first === 'number' && (first | 0) === first) w.s32(first)
+        else w.s64(BigInt(first))
         break
       case 'f32':
         w.f32(Number(first))
@@ -129,7 +134,7 @@ export class CodeBuilder {
   }
 
   i64(value: bigint | number): this {
-    return this.op('i64.const', BigInt(value))
+    return this.op('i64.const', value)
   }
 
   #indexed(code: number, index: number): this {

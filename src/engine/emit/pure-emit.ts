@@ -154,6 +154,10 @@ export abstract class PureEmit implements Emit {
     if (ty === 'i64') return new Node('const', ty, { value: BigInt.asIntN(64, BigInt(value)) })
     if (ty === 'v128') throw new Error('v128 constants are written by op()')
     if (ty === 'f32' || ty === 'f64') return new Node('const', ty, { value: Number(value) })
+    if (typeof value === 'number' && (value | 0) === value) {
+      const small = ty === 'i32' ? value : value & (MASK[ty] ?? -1)
+      return new Node('const', ty, { value: small })
+    }
     const whole = Number(BigInt.asUintN(BITS[ty], BigInt(value)))
     return new Node('const', ty, { value: ty === 'i32' ? whole | 0 : whole })
   }

@@ -95,6 +95,7 @@ function wordsOf({ region, address, links }: BatchRegion): number[] {
 }
 
 class Reader {
+  /** Records are views of it. */
   readonly #words: Int32Array
   #at = 0
 
@@ -114,9 +115,8 @@ class Reader {
 
   record(): CodeRecord {
     const [rip, page, crosses] = [this.next(), this.next(), this.next() === 1]
-    const bytes = this.#words.slice(this.#at, this.#at + RECORD_WORDS)
+    const record = new DataView(this.#words.buffer, this.#words.byteOffset + this.#at * 4, REC_SIZE)
     this.#at += RECORD_WORDS
-    const record = new DataView(bytes.buffer)
     const handler = knownHandlers()[record.getUint16(REC_OP, true)]
     if (!handler) throw new Error(`a batch with a record of handler ${record.getUint16(REC_OP, true)}`)
     return { handler, record, rip, page, crosses }

@@ -28,12 +28,18 @@ import { formRegion } from './discover.ts'
 import type { CodeSource, Place } from './discover.ts'
 import type { CompiledModule, Compiler } from './mailbox.ts'
 
-/** Functions of a vCPU's table; all are dropped when it is full. */
-const REGIONS_MAX = 8192
 /** The table grows by this: some engines copy it into every module. */
 const TABLE_STEP = 512
-/** Bytes of modules alive: V8 makes 5 to 10 times as much machine code of them. */
-const BYTES_MAX = 24 * 1024 * 1024
+
+/** When it is reached, everything that was compiled is dropped. */
+export interface JitLimits {
+  /** Functions of a vCPU's table. */
+  readonly regions: number
+  /** Bytes of modules alive: V8 makes 5 to 10 times as much machine code of them. */
+  readonly bytes: number
+}
+
+export const JIT_LIMITS: JitLimits = { regions: 8192, bytes: 24 * 1024 * 1024 }
 
 export interface JitKernel {
   code_peek(gpa: bigint, mode: number): number
@@ -52,6 +58,7 @@ export interface JitOptions {
   readonly functions: Readonly<Record<string, WebAssembly.ExportValue>>
   readonly regions: WebAssembly.Table
   readonly compiler: Compiler
+  readonly limits: JitLimits
   readonly now: () => number
 }
 
@@ -103,9 +110,9 @@ export class Jit {
 
   /** Has what begins at each place compiled, as one module. Returns how many regions that makes. */
   compile(places: readonly Place[]): number {
-    const { compiler, kernel, now } = this.#options
+    const { compiler, kernel, limits, now } = this.#options
     if (this.#flushes !== this.#flushCount) this.#forget()
-    if (this.#bytes > BYTES_MAX || this.#next + places.length > REGIONS_MAX) {
+    if (this.#bytes > limits.bytes || this.#next + places.length > limits.regions) {
       kernel.code_flush()
       this.#forget()
     }
@@ -201,4 +208,4 @@ export class Jit {
 }
 
 export const createRegionTable = (): WebAssembly.Table =>
-  new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP, maximum: REGIONS_MAX })
+  new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_STEP, maximum: JIT_LIMITS.regions })

@@ -24,7 +24,7 @@ let remote: TestVm
 
 beforeAll(async () => {
   vm = await createProgramVm()
-  remote = await createProgramVm(new SharedArrayBuffer(JIT_MAILBOX_BYTES))
+  remote = await createProgramVm({ mailbox: new SharedArrayBuffer(JIT_MAILBOX_BYTES) })
 }, 300_000)
 
 describe.each([64, 32] as const)('programs of %d-bit code', (bits) => {
@@ -58,6 +58,25 @@ test.each([64, 32] as const)(
       compiled += outcome.regions
     }
     expect(compiled).toBeGreaterThan(PROGRAMS / 4)
+  },
+)
+
+test(
+  'compiled code is dropped when there is too much, and programs go on',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const limits = { regions: 40, bytes: 60_000 }
+    const small = await createProgramVm({ limits })
+    let evicted = 0
+    for (let seed = FIRST; seed < FIRST + 20; seed++) {
+      const program = makeProgram(64, `p${seed}`)
+      const outcome = runProgram(small, program, 0)
+      expect(differences(program, runProgram(vm, program, JIT_OFF), outcome), `seed ${seed}`).toEqual([])
+      // What came last may be over the limit, by one module.
+      expect(outcome.bytes).toBeLessThan(2 * limits.bytes)
+      evicted += outcome.evicted
+    }
+    expect(evicted).toBeGreaterThan(100)
   },
 )
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
 import { REC_OP } from '#abi/record.ts'
-import { Jit, createRegionTable, type JitKernel } from '#engine/jit/jit.ts'
+import { JIT_LIMITS, Jit, createRegionTable, type JitKernel } from '#engine/jit/jit.ts'
 import { InlineCompiler } from '#engine/jit/mailbox.ts'
 import { JIT_OFF } from '#abi/jit.ts'
 import { HANDLER_REGION } from '#isa/handlers.ts'
@@ -148,7 +148,16 @@ export class Guest {
       const exports = kernel.exports as unknown as JitKernel
       const now = (): number => 0
       const compiler = new InlineCompiler(now)
-      this.#jit = new Jit({ memory, cpu: this.#cpu, kernel: exports, functions, regions, compiler, now })
+      this.#jit = new Jit({
+        memory,
+        cpu: this.#cpu,
+        kernel: exports,
+        functions,
+        regions,
+        compiler,
+        limits: JIT_LIMITS,
+        now,
+      })
     }
   }
 

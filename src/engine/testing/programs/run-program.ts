@@ -2,6 +2,7 @@
 import { JIT_OFF } from '#abi/jit.ts'
 import * as abi from '#abi/layout.ts'
 import { createTestVm, type TestVm } from '../test-vm.ts'
+import type { JitLimits } from '../../jit/jit.ts'
 import { serveMailbox } from '../../jit/mailbox.ts'
 import { createEngine } from '../../vcpu-loop.ts'
 import { guestMemory, loadImage } from './machine.ts'
@@ -15,11 +16,16 @@ import type { Program } from './program.ts'
 const YIELDS_MAX = 2
 const COMPILED_YIELDS_MAX = 40
 
+export interface ProgramVmOptions {
+  readonly mailbox?: SharedArrayBuffer
+  readonly limits?: JitLimits
+}
+
 /**
  * A VM for programs: one that halts, as one gone astray may, is stopped. With a mailbox modules come later than they were
  * asked for: whenever the VM looks at the clock, which is after so many instructions.
  */
-export async function createProgramVm(mailbox?: SharedArrayBuffer): Promise<TestVm> {
+export async function createProgramVm({ mailbox, limits }: ProgramVmOptions = {}): Promise<TestVm> {
   const vm = await createTestVm()
   const { memory, kernelModule: kernel, interp, view } = vm
   const cpu = vm.cpus[0] ?? 0
@@ -32,7 +38,8 @@ export async function createProgramVm(mailbox?: SharedArrayBuffer): Promise<Test
     return (clock += 1000)
   }
   const compiler = mailbox && { compiler: { mailbox, bell: new SharedArrayBuffer(4) } }
-  const engine = createEngine({ memory, kernel, interp, vm: vm.vm, cpu, ...compiler }, now, () => undefined)
+  const start = { memory, kernel, interp, vm: vm.vm, cpu, ...compiler }
+  const engine = createEngine(start, now, () => undefined, limits)
   return { ...vm, engines: [engine] }
 }
 
@@ -43,19 +50,23 @@ export interface Outcome {
   readonly memory: Uint8Array
   /** Regions compiled and instructions run as they came to an end. */
   readonly regions: number
+  /** Regions dropped because there was too much. */
+  readonly evicted: number
+  /** Bytes of modules that were alive at the end. */
+  readonly bytes: number
 }
 
 const GPR_NAMES = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'] // prettier-ignore
 
-const regionsOf = ({ view, cpus }: TestVm): number =>
-  view.getFloat64((cpus[0] ?? 0) + abi.CPU_JIT_STATS + abi.JIT_STAT_REGIONS, true)
+const statOf = ({ view, cpus }: TestVm, stat: number): number =>
+  view.getFloat64((cpus[0] ?? 0) + abi.CPU_JIT_STATS + stat, true)
 
 /** @param mask CPU_JIT_MASK: JIT_OFF, or compile what is reached by every (mask + 1)th taken branch */
 export function runProgram(vm: TestVm, program: Program, mask: number): Outcome {
   const cpu = vm.cpus[0] ?? 0
   loadImage(vm, program)
   vm.view.setUint32(cpu + abi.CPU_JIT_MASK, mask, true)
-  const before = regionsOf(vm)
+  const [before, evicted] = [statOf(vm, abi.JIT_STAT_REGIONS), statOf(vm, abi.JIT_STAT_EVICTED)]
   const yields = mask === JIT_OFF ? YIELDS_MAX : COMPILED_YIELDS_MAX
   let reason: number = abi.EXITREASON_YIELD
   for (let n = 0; n < yields && reason === abi.EXITREASON_YIELD; n++) reason = vm.engines[0]?.run() ?? reason
@@ -63,7 +74,9 @@ export function runProgram(vm: TestVm, program: Program, mask: number): Outcome 
     endless: reason !== abi.EXITREASON_SHUTDOWN,
     registers: [`reason=${reason}`, ...registersOf(vm)],
     memory: guestMemory(vm).slice(),
-    regions: regionsOf(vm) - before,
+    regions: statOf(vm, abi.JIT_STAT_REGIONS) - before,
+    evicted: statOf(vm, abi.JIT_STAT_EVICTED) - evicted,
+    bytes: statOf(vm, abi.JIT_STAT_BYTES),
   }
 }
 
