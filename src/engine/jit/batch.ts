@@ -2,7 +2,8 @@
  * Regions on their way from the thread of a vCPU, which forms them, to the thread that generates their code: as words. And that
  * generation: one module for a batch.
  *
- *   batch   first, regions;  region  mode, entry, address, links: count and addresses, pages: count and (distance, gfn), blocks
+ *   batch   first, regions;  region  mode, entry, address, links: count and addresses, jumped: count and rips,
+ *           pages: count and (distance, gfn), blocks
  *   block   rip, goes on, targets: count and rips, records: count;  record  rip, page, crosses, the 32 bytes
  */
 import { REC_OP, REC_SIZE } from '../../abi/record.ts'
@@ -80,8 +81,8 @@ export function encodeBatch({ first, regions }: Batch, words: Int32Array): numbe
 }
 
 function wordsOf({ region, address, links }: BatchRegion): number[] {
-  const { mode, entry, pages, blocks } = region
-  const list = [mode, entry, address, links.length, ...links, pages.size]
+  const { mode, entry, jumped, pages, blocks } = region
+  const list = [mode, entry, address, links.length, ...links, jumped.length, ...jumped, pages.size]
   for (const [distance, gfn] of pages) list.push(distance, gfn)
   list.push(blocks.length)
   for (const { rip, end, targets, records } of blocks) {
@@ -131,8 +132,9 @@ class Reader {
   region(): BatchRegion {
     const [mode, entry, address] = [this.next(), this.next(), this.next() >>> 0]
     const links = this.list(() => this.next() >>> 0)
+    const jumped = this.list(() => this.next())
     const pages = new Map(this.list(() => [this.next(), this.next()] as const))
-    return { region: { mode, entry, pages, blocks: this.list(() => this.block()) }, address, links }
+    return { region: { mode, entry, jumped, pages, blocks: this.list(() => this.block()) }, address, links }
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Which code a region is made of: the decoded blocks that its entry reaches by direct branches, within the entry's page and
- * its neighbours as far as their gfns are known. Only what the interpreter has decoded is taken: code that never ran
+ * Which code a region is made of: the decoded blocks that its entry reaches by direct branches, and by indirect jumps as far
+ * as their targets are known (jump-targets.ts), within the entry's page and its neighbours as far as their gfns are known. Only what the interpreter has decoded is taken: code that never ran
  * stays outside, and is reached through an exit.
  */
 import { REGION_SAVED } from '../../abi/code-cache.ts'
@@ -17,11 +17,15 @@ import {
 } from '../../abi/record.ts'
 import { HANDLER_CROSS, HANDLER_FIRST, HANDLER_REGION } from '../../isa/handlers.ts'
 import type { SemanticHandler } from './jit-emit.ts'
+import { JumpTargets, isIndirectJump } from './jump-targets.ts'
 
 const PAGE = 4096
 /** Instructions of a region: bounds what one compilation takes. */
 const INSTRUCTIONS_MAX = 300
 const BLOCKS_MAX = 80
+/** With an indirect jump it may be the loop of an interpreter, which is worth more. */
+const JUMPING_INSTRUCTIONS_MAX = 400
+const JUMPING_BLOCKS_MAX = 120
 
 export interface CodeRecord {
   readonly handler: SemanticHandler
@@ -48,6 +52,8 @@ export interface Region {
   readonly entry: number
   /** In order of discovery; the entry first. */
   readonly blocks: readonly Block[]
+  /** Blocks, by their RIP, that indirect jumps of the region may lead to. */
+  readonly jumped: readonly number[]
   /** gfn by page distance from the entry's page; only pages that hold code of the region. */
   readonly pages: ReadonlyMap<number, number>
 }
@@ -58,6 +64,8 @@ export interface CodeSource {
   handler(op: number): SemanticHandler | undefined
   /** Address of the record at a gpa, 0 if it is not decoded. */
   peek(gpa: bigint, mode: number): number
+  /** Address of the code cache. */
+  cache(): number
 }
 
 export interface Place {
@@ -74,6 +82,8 @@ class Former {
   readonly #place: Place
   readonly #records = new Map<number, CodeRecord>()
   readonly #entryOffset: number
+  /** Known once the region has an indirect jump. */
+  #jumps: JumpTargets | undefined
 
   constructor(source: CodeSource, place: Place) {
     this.#source = source
@@ -126,7 +136,30 @@ class Former {
         pages.set(distance, this.#place.gfns.get(distance) ?? 0)
       }
     }
-    return { mode: this.#place.mode, entry: this.#entryOffset, blocks, pages }
+    const jumped = [...(this.#jumps?.all ?? [])].filter((rip) => blocks.some((block) => block.rip === rip))
+    return { mode: this.#place.mode, entry: this.#entryOffset, blocks, jumped, pages }
+  }
+
+  /** Where an indirect jump may go. */
+  #jumpTargets(value: CodeRecord): readonly number[] {
+    if (!isIndirectJump(value)) return []
+    this.#jumps ??= new JumpTargets(this.#source, this.#place, (rip) => this.#followsCall(rip))
+    return this.#jumps.of(value.rip)
+  }
+
+  #followsCall(rip: number): boolean {
+    return CALL_LENGTHS.some((length) => {
+      const value = this.#at(rip - length)
+      return value?.handler.row.mnemonic === 'call' && value.record.getUint8(REC_LEN) === length
+    })
+  }
+
+  get #instructionsMax(): number {
+    return this.#jumps?.all.size ? JUMPING_INSTRUCTIONS_MAX : INSTRUCTIONS_MAX
+  }
+
+  get #blocksMax(): number {
+    return this.#jumps?.all.size ? JUMPING_BLOCKS_MAX : BLOCKS_MAX
   }
 
   /** Reaches records from the entry; returns where blocks begin, the entry first. */
@@ -135,19 +168,19 @@ class Former {
     const waiting = [this.#entryOffset]
     for (let rip = waiting.shift(); rip !== undefined; rip = waiting.shift()) {
       let at = rip
-      while (this.#records.size < INSTRUCTIONS_MAX && !this.#records.has(at)) {
+      while (this.#records.size < this.#instructionsMax && !this.#records.has(at)) {
         const value = this.#at(at)
         if (!value) break
         this.#records.set(at, value)
         const next = at + value.record.getUint8(REC_LEN)
-        const targets = directTargets(value, this.#place.rare)
+        const targets = [...directTargets(value, this.#place.rare), ...this.#jumpTargets(value)]
         for (const target of targets) {
-          if (leaders.size >= BLOCKS_MAX || leaders.has(target)) continue
+          if (leaders.size >= this.#blocksMax || leaders.has(target)) continue
           leaders.add(target)
           waiting.push(target)
         }
         if (isBranch(value.handler)) {
-          if (goesOn(value) && leaders.size < BLOCKS_MAX && !leaders.has(next)) {
+          if (goesOn(value) && leaders.size < this.#blocksMax && !leaders.has(next)) {
             leaders.add(next)
             waiting.push(next)
           }
@@ -182,6 +215,9 @@ class Former {
     }
   }
 }
+
+/** From E8 rel32 to an indirect call with prefixes, SIB byte and displacement. */
+const CALL_LENGTHS = [5, 2, 3, 6, 7, 4, 8]
 
 const BRANCH = /^(j|loop|call$|ret$)/
 

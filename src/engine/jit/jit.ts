@@ -82,6 +82,7 @@ export class Jit {
       view: this.#view,
       handler: (op) => list[op],
       peek: (gpa, mode) => options.kernel.code_peek(gpa, mode) >>> 0,
+      cache: () => this.#view.getUint32(options.cpu + CPU_CODE_CACHE, true),
     }
     this.#flushes = this.#flushCount
   }

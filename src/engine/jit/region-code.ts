@@ -42,6 +42,8 @@ import type { AccessSize } from '../interp/support.ts'
 import type { Block, Region } from './discover.ts'
 import { IN_STRUCT, UNKNOWN } from './flag-state.ts'
 import type { FlagState } from './flag-state.ts'
+import { isIndirectJump } from './jump-targets.ts'
+import { findHash } from './perfect-hash.ts'
 import { structure } from './graph.ts'
 import type { Structure } from './graph.ts'
 import { JitEmit } from './jit-emit.ts'
@@ -94,6 +96,12 @@ interface RecordedBlock {
   readonly state: BlockState
 }
 
+/**
+ * Where the indirect jumps of a region meet: behind its blocks, without instructions of its own. One place for all of them
+ * keeps the graph reducible where they lead to each other, as in threaded interpreters.
+ */
+const JUNCTION: Block = { rip: 0, records: [], end: 'next', targets: [] }
+
 /** The statements of every block. Flags at a block's start are known where it has one predecessor, recorded before it. */
 function record(
   region: Region,
@@ -104,12 +112,10 @@ function record(
   const from = new Map<number, number[]>()
   successors.forEach((list, block) => list.forEach((to) => from.set(to, [...(from.get(to) ?? []), block])))
   for (const index of shape.order) {
-    const block = region.blocks[index]
-    if (!block) throw new Error('unreachable')
     const predecessors = from.get(index) ?? []
     const before = predecessors.length === 1 ? recorded[predecessors[0] ?? 0]?.state.flags : undefined
     const flags = index === 0 ? (predecessors.length === 0 ? IN_STRUCT : UNKNOWN) : flagsAfter(before)
-    recorded[index] = recordBlock(region, block, flags)
+    recorded[index] = recordBlock(region, region.blocks[index] ?? JUNCTION, flags)
   }
   return recorded
 }
@@ -142,6 +148,17 @@ function recordBlock(region: Region, block: Block, flags: FlagState): RecordedBl
     if (state.ended) break
   }
   return { block, statements, state }
+}
+
+/** Successors of each block; where indirect jumps are known to lead, of the junction, too. */
+function successorsOf({ blocks, jumped }: Region, byRip: ReadonlyMap<number, number>): number[][] {
+  const all = blocks.map(({ targets, records }) => {
+    const last = records.at(-1)
+    if (jumped.length > 0 && last && isIndirectJump(last)) return [blocks.length]
+    return [...new Set(targets)].flatMap((rip) => byRip.get(rip) ?? [])
+  })
+  if (jumped.length > 0) all.push(jumped.flatMap((rip) => byRip.get(rip) ?? []))
+  return all
 }
 
 /** Registers that may be newer in their locals than in the CPU struct, at the start of each block. */
@@ -188,6 +205,8 @@ class RegionCode implements BackEnd {
   readonly #site: number
   readonly #tlb: number
   readonly #bounced: number
+  /** Where an indirect jump goes, for the junction. */
+  readonly #jump: number
   /** What is emitted at the moment. */
   #block = 0
   #dirty = 0n
@@ -197,9 +216,7 @@ class RegionCode implements BackEnd {
     this.#target = target
     this.#code = target.code
     this.#byRip = new Map(region.blocks.map(({ rip }, index) => [rip, index]))
-    const all = region.blocks.map(({ targets }) =>
-      [...new Set(targets)].flatMap((rip) => this.#byRip.get(rip) ?? []),
-    )
+    const all = successorsOf(region, this.#byRip)
     const irregular = structure({ successors: all }).irregular
     this.#successors = all.map((list, from) => list.filter((to) => !irregular.has(`${from} ${to}`)))
     this.#shape = structure({ successors: this.#successors })
@@ -212,6 +229,7 @@ class RegionCode implements BackEnd {
     this.#site = this.#code.local('i32')
     this.#tlb = this.#code.local('i32')
     this.#bounced = this.#code.local('i32')
+    this.#jump = this.#code.local('i64')
     this.#pool = new LocalPool(this.#code)
   }
 
@@ -337,6 +355,7 @@ class RegionCode implements BackEnd {
     this.#block = index
     this.#dirty = this.#dirtyAt[index] ?? 0n
     this.#pool.reset()
+    if (index === this.#junction) return this.#dispatchJump()
     new Generator(this.#code, this.#pool, this).run(entry.statements)
     this.#code.op('unreachable')
   }
@@ -362,14 +381,76 @@ class RegionCode implements BackEnd {
     const { code } = g
     const to = this.#byRip.get(rip)
     code.get(BUDGET).i32(this.#count).op('i32.sub').set(BUDGET)
-    if (to === undefined || !(this.#successors[this.#block] ?? []).includes(to))
-      return this.#elsewhere(rip, undefined)
-    const back = (this.#shape.position[to] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
-    if (back) this.#ifUsedUp(() => code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit))
+    if (to === undefined || !this.#leadsTo(to)) return this.#elsewhere(rip, undefined)
+    this.#enter(to, rip)
+  }
+
+  #leadsTo(block: number): boolean {
+    return (this.#successors[this.#block] ?? []).includes(block)
+  }
+
+  #isBack(to: number): boolean {
+    return (this.#shape.position[to] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
+  }
+
+  /** Goes on at another block of the region, if nothing speaks against it. The budget is settled. */
+  #enter(to: number, rip: number): void {
+    const code = this.#code
+    if (this.#isBack(to)) this.#ifUsedUp(() => code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit))
     this.#checkPage(rip)
-    const label = this.#labels.get(to)
-    if (!label) throw new Error(`block ${to} has no label`)
-    code.br(label)
+    code.br(this.#labelOf(to))
+  }
+
+  #labelOf(block: number): Label {
+    const label = this.#labels.get(block)
+    if (!label) throw new Error(`block ${block} has no label`)
+    return label
+  }
+
+  // --- indirect jumps within the region ---
+
+  get #junction(): number {
+    return this.#region.blocks.length
+  }
+
+  /** From an indirect jump, its target in #jump, to the junction. */
+  #toJunction(): void {
+    const code = this.#code
+    if (this.#isBack(this.#junction))
+      this.#ifUsedUp(() => code.get(CPU).get(this.#jump).op('i64.store', CPU_RIP).br(this.#out))
+    code.br(this.#labelOf(this.#junction))
+  }
+
+  /** The junction: a perfect hash of the target finds the only block that it could be. */
+  #dispatchJump(): void {
+    const code = this.#code
+    const targets = this.#successors[this.#junction] ?? []
+    const rips = targets.map((to) => this.#region.blocks[to]?.rip ?? 0)
+    const { multiplier, shift, slots } = findHash(rips)
+    const miss = new Label('miss')
+    const labels = targets.map((to) => new Label(`jump to ${to}`))
+    code.block(miss)
+    for (const label of labels.toReversed()) code.block(label)
+    code.get(this.#jump).get(BASE).op('i64.sub').op('i32.wrap_i64').i32(multiplier).op('i32.mul')
+    code.i32(shift).op('i32.shr_u')
+    code.brTable(
+      slots.map((slot) => labels[slot] ?? miss),
+      miss,
+    )
+    for (const [i, to] of targets.entries()) {
+      const rip = rips[i] ?? 0
+      code.end()
+      code.get(this.#jump)
+      this.#pushRip(rip)
+      code.op('i64.ne').expect(false).brIf(miss)
+      this.#enter(to, rip)
+    }
+    code.end() // miss
+    this.#spill(STATE)
+    this.#storeFlags(undefined)
+    code.get(CPU).get(this.#jump).get(BUDGET).get(DEPTH)
+    code.returnCall(this.#target.imports.index('dispatch'))
+    code.op('unreachable')
   }
 
   /** Leaves for other compiled code, or the interpreter, at a place outside. The budget is settled. */
@@ -442,13 +523,25 @@ class RegionCode implements BackEnd {
 
   /** Page of the block's last instruction. */
   get #lastPage(): number {
-    return Math.floor((this.#recorded[this.#block]?.block.records.at(-1)?.rip ?? 0) / PAGE)
+    return this.#pageBehind(this.#block)
+  }
+
+  #pageBehind(block: number): number {
+    return Math.floor((this.#recorded[block]?.block.records.at(-1)?.rip ?? 0) / PAGE)
+  }
+
+  /** The page was checked already by whatever leads here. */
+  #comesFrom(distance: number): boolean {
+    if (this.#block !== this.#junction) return distance === this.#lastPage
+    return this.#successors.every(
+      (list, from) => !list.includes(this.#junction) || this.#pageBehind(from) === distance,
+    )
   }
 
   /** Another page of the region: it must be mapped where it was. */
   #checkPage(rip: number): void {
     const distance = Math.floor(rip / PAGE)
-    if (distance === this.#lastPage) return
+    if (this.#comesFrom(distance)) return
     const code = this.#code
     this.#pageTest(distance)
     code.op('i32.eqz').expect(false).if()
@@ -527,6 +620,10 @@ class RegionCode implements BackEnd {
     else this.#pushRip(rip)
     code.set(to)
     code.get(BUDGET).i32(this.#count).op('i32.sub').set(BUDGET)
+    if (how === 'jump' && this.#leadsTo(this.#junction)) {
+      code.get(to).set(this.#jump)
+      return this.#toJunction()
+    }
     this.#spill(STATE)
     this.#storeFlags(cc)
     if (how === 'jump') {
@@ -545,7 +642,7 @@ class RegionCode implements BackEnd {
 
   #continues(returns: number): boolean {
     const to = this.#byRip.get(returns)
-    return to !== undefined && (this.#successors[this.#block] ?? []).includes(to)
+    return to !== undefined && this.#leadsTo(to)
   }
 
   #callAndReturn(to: number, rip: number | undefined, returns: number): void {
@@ -568,13 +665,7 @@ class RegionCode implements BackEnd {
     this.#reload(this.#used)
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
     if ((this.#used & bit(CC_KIND)) !== 0n) code.i32(CC_NONE).set(this.register(CC_KIND, false))
-    const block = this.#byRip.get(returns) ?? 0
-    const back = (this.#shape.position[block] ?? 0) <= (this.#shape.position[this.#block] ?? 0)
-    if (back) this.#ifUsedUp(() => code.i32(this.#siteOf(returns, 0)).set(this.#site).br(this.#exit))
-    this.#checkPage(returns)
-    const label = this.#labels.get(block)
-    if (!label) throw new Error(`block ${block} has no label`)
-    code.br(label)
+    this.#enter(this.#byRip.get(returns) ?? 0, returns)
     code.end() // wrong
     code.get(status).return()
   }
