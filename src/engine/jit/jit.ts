@@ -31,6 +31,9 @@ import type { CompiledModule, Compiler } from './mailbox.ts'
 /** The table grows by this: some engines copy it into every module. */
 const TABLE_STEP = 512
 
+/** Places of a batch: bounds for how long the guest stands still while regions are formed and a module is instantiated. */
+const BATCH_MAX = 24
+
 /** When it is reached, everything that was compiled is dropped. */
 export interface JitLimits {
   /** Functions of a vCPU's table. */
@@ -99,14 +102,17 @@ export class Jit {
 
   /** Installs what the compiler has ready and gives it what was queued since. */
   serve(): void {
-    const { cpu, compiler } = this.#options
+    const { cpu, compiler, memory } = this.#options
     this.#install()
     const queued = this.#view.getUint32(cpu + CPU_JIT_QUEUED, true)
     if (!compiler.idle || queued === 0) return
-    this.#view.setUint32(cpu + CPU_JIT_QUEUED, 0, true)
-    this.compile(
-      Array.from({ length: queued }, (_, i) => this.#place(cpu + CPU_JIT_QUEUE + (i << QUEUE_ENTRY_SHIFT))),
-    )
+    const queue = cpu + CPU_JIT_QUEUE
+    const count = Math.min(queued, BATCH_MAX)
+    const places = Array.from({ length: count }, (_, i) => this.#place(queue + (i << QUEUE_ENTRY_SHIFT)))
+    const [first, end] = [queue + (count << QUEUE_ENTRY_SHIFT), queue + (queued << QUEUE_ENTRY_SHIFT)]
+    new Uint8Array(memory.buffer).copyWithin(queue, first, end)
+    this.#view.setUint32(cpu + CPU_JIT_QUEUED, queued - count, true)
+    this.compile(places)
   }
 
   /** Has what begins at each place compiled, as one module. Returns how many regions that makes. */
