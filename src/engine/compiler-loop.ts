@@ -27,11 +27,29 @@ export function serveCompiler(message: ToCompiler, port: VcpuPort): void {
   }
 }
 
-function serveAll({ memory, cpus, mailboxes, bell }: ToCompiler): never {
-  const rings = new Int32Array(bell)
+/** An i32 that every vCPU counts up when it has put a batch into its mailbox. */
+class Bell {
+  readonly #rings: Int32Array
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.#rings = new Int32Array(buffer)
+  }
+
+  get rings(): number {
+    return Atomics.load(this.#rings, 0)
+  }
+
+  /** Sleeps until it has rung since. Profiles know sleep by this name. */
+  wait(heard: number): void {
+    Atomics.wait(this.#rings, 0, heard)
+  }
+}
+
+function serveAll({ memory, cpus, mailboxes, bell: buffer }: ToCompiler): never {
+  const bell = new Bell(buffer)
   const words = new Int32Array(memory.buffer)
   for (;;) {
-    const heard = Atomics.load(rings, 0)
+    const heard = bell.rings
     let served = false
     for (const [i, mailbox] of mailboxes.entries()) {
       if (!serveMailbox(mailbox, () => performance.now() * 1e6)) continue
@@ -39,6 +57,6 @@ function serveAll({ memory, cpus, mailboxes, bell }: ToCompiler): never {
       // Without a wake-up: a vCPU that sleeps looks when it goes on.
       Atomics.or(words, ((cpus[i] ?? 0) + CPU_REQ) >>> 2, REQ_JIT)
     }
-    if (!served) Atomics.wait(rings, 0, heard)
+    if (!served) bell.wait(heard)
   }
 }
