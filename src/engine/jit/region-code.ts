@@ -202,6 +202,7 @@ class RegionCode implements BackEnd {
   readonly #labels = new Map<number, Label>()
   readonly #exit = new Label('exit')
   readonly #out = new Label('out')
+  readonly #away = new Label('away')
   readonly #site: number
   readonly #tlb: number
   readonly #bounced: number
@@ -242,10 +243,30 @@ class RegionCode implements BackEnd {
     })
     this.#reload(this.#used)
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
-    code.block(this.#out).block(this.#exit)
+    code.block(this.#out).block(this.#exit).block(this.#away)
     this.#tree(0)
+    code.end() // away
+    this.#dirty = this.#written & STATE
+    this.#spill(STATE)
+    this.#storeFlags(undefined)
+    code.get(CPU)
+    this.#pushSite()
+    code.get(BUDGET).get(DEPTH).returnCall(this.#target.imports.index('dispatch'))
     code.end() // exit
     code.get(CPU)
+    this.#pushSite()
+    code.op('i64.store', CPU_RIP)
+    code.get(BUDGET).get(this.#site).i32(SITE_RIP_BITS).op('i32.shr_u').op('i32.sub').set(BUDGET)
+    code.end() // out
+    this.#dirty = this.#written & STATE
+    this.#spill(STATE)
+    this.#storeFlags(undefined)
+    code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER)
+  }
+
+  /** Pushes the RIP of `site`. */
+  #pushSite(): void {
+    const code = this.#code
     code
       .get(BASE)
       .get(this.#site)
@@ -255,13 +276,6 @@ class RegionCode implements BackEnd {
       .op('i32.shr_s')
     code.op('i64.extend_i32_s').op('i64.add')
     this.#truncate()
-    code.op('i64.store', CPU_RIP)
-    code.get(BUDGET).get(this.#site).i32(SITE_RIP_BITS).op('i32.shr_u').op('i32.sub').set(BUDGET)
-    code.end() // out
-    this.#dirty = this.#written & STATE
-    this.#spill(STATE)
-    this.#storeFlags(undefined)
-    code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER)
   }
 
   get #long(): boolean {
@@ -381,8 +395,15 @@ class RegionCode implements BackEnd {
     const { code } = g
     const to = this.#byRip.get(rip)
     code.get(BUDGET).i32(this.#count).op('i32.sub').set(BUDGET)
-    if (to === undefined || !this.#leadsTo(to)) return this.#elsewhere(rip, undefined)
-    this.#enter(to, rip)
+    if (to !== undefined && this.#leadsTo(to)) return this.#enter(to, rip)
+    // A way that was hardly ever taken is kept short: what it takes to leave is written once for all of these.
+    if (!this.#targets.includes(rip)) code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#away)
+    else this.#elsewhere(rip, undefined)
+  }
+
+  /** Where the current block goes by ways that are worth code of their own. */
+  get #targets(): readonly number[] {
+    return this.#recorded[this.#block]?.block.targets ?? []
   }
 
   #leadsTo(block: number): boolean {
