@@ -34,6 +34,7 @@ export const KERNEL_IMPORTS = {
   // record to run next, or 0 with CPU_EXITREASON set. lookup(): the same without looking at requests.
   enter: fn([], P), lookup: fn([], P),
   run_on: fn([P], P),                                                            // budget used up: the next one, negative = leave
+  jit_store: fn([Q, Q, Q, P], P),                                                // gva, value, rip, bytes | seg << 8: 0 = leave the code
   jit_may_store: fn([Q, P], P),                                                  // gva, bytes: 0 = over code of this vCPU
   jit_request: fn([Q, Q, P]),                                                    // key, linear page, record: a branch went there often
 

@@ -23,10 +23,12 @@ import {
   JIT_QUEUE_MAX,
 } from '../abi/jit.ts'
 import {
+  CPU_INHIBIT,
   CPU_JIT_MASK,
   CPU_JIT_QUEUE,
   CPU_JIT_QUEUED,
   CPU_JIT_SINCE,
+  CPU_SHADOW_RIP,
   CPU_TLB,
   MODE_CS16,
   MODE_CS_MASK,
@@ -39,7 +41,7 @@ import {
 } from '../abi/layout.ts'
 import { REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
 import { arena_take, holds_code, page_of } from './code-cache.ts'
-import { own_access, page, page_code, page_gfn } from './mmu.ts'
+import { mem_store16, mem_store32, mem_store64, mem_store8, own_access, page, page_code, page_gfn } from './mmu.ts'
 import { cpu, cpu_request, fault_pending } from './state.ts'
 import { ACC_WRITE } from './arch.ts'
 
@@ -151,4 +153,24 @@ export function jit_may_store(gva: u64, bytes: u32): bool {
   if (here == bytes) return true
   page(gva + here, acc)
   return fault_pending() || !page_code || !holds_code(page_gfn, 0, bytes - here - 1)
+}
+
+/**
+ * The slow way of a store of 1, 2, 4 or 8 bytes: `how` is the size, and the segment above it. False: the instruction at `rip` has
+ * to be left, because of a fault, or because the store is over decoded code of this vCPU and the interpreter has to make it.
+ */
+export function jit_store(gva: u64, value: u64, rip: u64, how: u32): bool {
+  const bytes = how & 0xff
+  const seg = how >> 8
+  if (!jit_may_store(gva, bytes)) {
+    // It runs alone, so that it does not lead back here.
+    store<u32>(cpu, 1, CPU_INHIBIT)
+    store<u64>(cpu, rip, CPU_SHADOW_RIP)
+    return false
+  }
+  if (bytes == 8) mem_store64(gva, value, seg)
+  else if (bytes == 4) mem_store32(gva, <u32>value, seg)
+  else if (bytes == 2) mem_store16(gva, <u32>value, seg)
+  else mem_store8(gva, <u32>value, seg)
+  return !fault_pending()
 }

@@ -36,6 +36,7 @@ import { Label } from '../../wasm/code.ts'
 import type { CodeBuilder } from '../../wasm/code.ts'
 import { Generator, LocalPool } from '../emit/generate.ts'
 import type { BackEnd } from '../emit/generate.ts'
+import { resolve } from '../emit/ir.ts'
 import type { ExitPoint, Node, Statement } from '../emit/ir.ts'
 import { ACCESS } from '../interp/support.ts'
 import type { AccessSize } from '../interp/support.ts'
@@ -800,16 +801,28 @@ class RegionCode implements BackEnd {
     this.#host(code, entry, address)
     code.get(stored).op(access.store)
     code.else()
-    this.#mayStore(g, address, bytes, at)
-    code.get(address)
-    if (bytes === 16) {
-      code.get(CPU).get(stored).op('v128.store', BOUNCE)
-      code.get(CPU).i32(BOUNCE).op('i32.add')
-    } else code.get(stored)
-    g.value(seg)
-    code.call(this.#target.imports.index(`mem_store${bytes * 8}`))
-    this.#faultCheck(g, at)
+    if (bytes === 16) this.#storeVector(g, address, stored, seg, at)
+    else {
+      code.get(address).get(stored)
+      if (bytes < 8) code.op('i64.extend_i32_u')
+      this.#pushRip(at?.rip ?? 0)
+      const { kind, value: segment } = resolve(seg)
+      if (kind !== 'const') throw new Error('a segment that is no constant of the instruction')
+      code.i32(bytes | (Number(segment) << 8)).call(this.#target.imports.index('jit_store'))
+      code.op('i32.eqz').expect(false).if()
+      this.#leave(g, at)
+      code.end()
+    }
     code.end()
+  }
+
+  #storeVector(g: Generator, address: number, stored: number, seg: Node, at: ExitPoint | undefined): void {
+    const { code } = g
+    this.#mayStore(g, address, 16, at)
+    code.get(address).get(CPU).get(stored).op('v128.store', BOUNCE).get(CPU).i32(BOUNCE).op('i32.add')
+    g.value(seg)
+    code.call(this.#target.imports.index('mem_store128'))
+    this.#faultCheck(g, at)
   }
 
   /** Before a store on the slow way: over decoded code of this vCPU it is the interpreter that makes it. */
