@@ -1,6 +1,6 @@
 /** Guests of a few instructions through decoder, code cache, run loop and interpreter. The bytes are GNU as output. */
 import { describe, expect, it } from 'vitest'
-import { CACHE_BLOCKS, CACHE_DROPS } from '../abi/code-cache.ts'
+import { CACHE_BLOCKS, CACHE_DROPS, CACHE_FLUSHES } from '../abi/code-cache.ts'
 import {
   CPU_CODE_CACHE,
   CPU_INSNS,
@@ -134,6 +134,24 @@ describe('code that is written', () => {
     expect(run(test)).toBe(EXITREASON_SHUTDOWN)
     expect(gpr(test, RBX)).toBe(0x01020304n + 0x01020404n + 0x01020504n)
   })
+})
+
+it('tells the compiler when so much was written over that everything is dropped', async () => {
+  const test = await createTestVm()
+  const first = 0x1_0000
+  for (let page = 0; page < 70; page++) {
+    const at = first + page * 0x1000
+    test.write(at, hex(page < 69 ? 'e9fb0f0000' : '0f0b')) // jmp to the next page; ud2
+  }
+  enterLong(test, first, 0x8000)
+  expect(run(test)).toBe(EXITREASON_SHUTDOWN)
+  const flushes = cache(test, CACHE_FLUSHES)
+  // another thread writes: more pages than the vCPU is told of one by one
+  test.kernel.bind(test.vm, 0)
+  for (let page = 0; page < 70; page++) test.kernel.code_write((first >> 12) + page)
+  enterLong(test, first, 0x8000)
+  expect(run(test)).toBe(EXITREASON_SHUTDOWN)
+  expect(cache(test, CACHE_FLUSHES)).toBe(flushes + 1)
 })
 
 describe('events between instructions', () => {

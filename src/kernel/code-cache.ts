@@ -95,6 +95,8 @@ export function code_cache_init(): void {
 }
 
 function clear(cache: usize): void {
+  // The compiler, which knows addresses in here, has to see it, whatever the reason.
+  store<u32>(cache, load<u32>(cache, CACHE_FLUSHES) + 1, CACHE_FLUSHES)
   memory.fill(cache + CACHE_JUMP, 0xff, CACHE_JUMP_ENTRIES << CACHE_JUMP_SHIFT)
   memory.fill(cache + CACHE_PAGES, 0, CACHE_PAGE_BUCKETS << 2)
   store<u32>(cache, <u32>cache + CACHE_ARENA, CACHE_NEXT)
@@ -113,7 +115,6 @@ export function code_peek(gpa: u64, mode: u32): usize {
 /** Drops everything. No record may be in execution. FRAME_CODE stays where it is: the next write clears it. */
 export function code_flush(): void {
   const cache = cache_of(cpu)
-  store<u32>(cache, load<u32>(cache, CACHE_FLUSHES) + 1, CACHE_FLUSHES)
   lock(vm + VM_LOCK_MMU)
   clear(cache)
   unlock(vm + VM_LOCK_MMU)
