@@ -3,8 +3,8 @@
  * generation: one module for a batch.
  *
  *   batch   first, regions;  region  mode, entry, address, links: count and addresses, jumped: count and rips,
- *           pages: count and (distance, gfn), blocks
- *   block   rip, goes on, targets: count and rips, records: count;  record  rip, page, crosses, the 32 bytes
+ *           pages: count and (distance, gfn), contexts: count and (parent, entry, returns), blocks
+ *   block   context, callee, rip, goes on, targets: count and rips, records: count;  record  rip, page, crosses, the 32 bytes
  */
 import { REC_OP, REC_SIZE } from '../../abi/record.ts'
 import type { Semantics } from '../../isa/emit.ts'
@@ -81,12 +81,14 @@ export function encodeBatch({ first, regions }: Batch, words: Int32Array): numbe
 }
 
 function wordsOf({ region, address, links }: BatchRegion): number[] {
-  const { mode, entry, jumped, pages, blocks } = region
+  const { mode, entry, jumped, pages, contexts, blocks } = region
   const list = [mode, entry, address, links.length, ...links, jumped.length, ...jumped, pages.size]
   for (const [distance, gfn] of pages) list.push(distance, gfn)
+  list.push(contexts.length)
+  for (const context of contexts) list.push(context.parent, context.entry, context.returns)
   list.push(blocks.length)
-  for (const { rip, end, targets, records } of blocks) {
-    list.push(rip, end === 'next' ? 1 : 0, targets.length, ...targets, records.length)
+  for (const { context, callee, rip, end, targets, records } of blocks) {
+    list.push(context, callee, rip, end === 'next' ? 1 : 0, targets.length, ...targets, records.length)
     for (const { record, rip: at, page, crosses } of records) {
       list.push(at, page, crosses ? 1 : 0)
       for (let i = 0; i < REC_SIZE; i += 4) list.push(record.getInt32(i, true))
@@ -124,9 +126,10 @@ class Reader {
   }
 
   block(): Block {
-    const [rip, end] = [this.next(), this.next() === 1 ? ('next' as const) : ('leave' as const)]
+    const [context, callee, rip] = [this.next(), this.next(), this.next()]
+    const end = this.next() === 1 ? 'next' : 'leave'
     const targets = this.list(() => this.next())
-    return { rip, end, targets, records: this.list(() => this.record()) }
+    return { context, callee, rip, end, targets, records: this.list(() => this.record()) }
   }
 
   region(): BatchRegion {
@@ -134,7 +137,9 @@ class Reader {
     const links = this.list(() => this.next() >>> 0)
     const jumped = this.list(() => this.next())
     const pages = new Map(this.list(() => [this.next(), this.next()] as const))
-    return { region: { mode, entry, jumped, pages, blocks: this.list(() => this.block()) }, address, links }
+    const contexts = this.list(() => ({ parent: this.next(), entry: this.next(), returns: this.next() }))
+    const blocks = this.list(() => this.block())
+    return { region: { mode, entry, jumped, pages, contexts, blocks }, address, links }
   }
 }
 

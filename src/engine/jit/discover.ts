@@ -2,6 +2,9 @@
  * Which code a region is made of: the decoded blocks that its entry reaches by direct branches, and by indirect jumps as far
  * as their targets are known (jump-targets.ts), within the entry's page and its neighbours as far as their gfns are known. Only what the interpreter has decoded is taken: code that never ran
  * stays outside, and is reached through an exit.
+ *
+ * Small callees of direct calls are part of it, too, a copy for each call: code is found by context and RIP. Context 0 is the
+ * region's own code; another stands for one call, and knows where its returns lead.
  */
 import { REGION_SAVED } from '../../abi/code-cache.ts'
 import { MODE_CS64, MODE_CS_MASK } from '../../abi/layout.ts'
@@ -27,6 +30,15 @@ const BLOCKS_MAX = 80
 const JUMPING_INSTRUCTIONS_MAX = 400
 const JUMPING_BLOCKS_MAX = 120
 
+/** Instructions of a callee that is taken into the region, and of all of them. */
+const CALLEE_MAX = 40
+const CALLEES_MAX = 160
+const CALLEE_BLOCKS_MAX = 60
+/** Calls within each other, of a function by itself, too. */
+const DEPTH_MAX = 2
+/** Pages: a RIP relative to the first page is a signed number of 32 bits. */
+const DISTANCE_MAX = 0x7_0000
+
 export interface CodeRecord {
   readonly handler: SemanticHandler
   readonly record: DataView
@@ -37,13 +49,24 @@ export interface CodeRecord {
   readonly crosses: boolean
 }
 
+export interface Context {
+  /** Context of the call; -1 of the region's own code. */
+  readonly parent: number
+  readonly entry: number
+  /** Where returns lead, in the parent. */
+  readonly returns: number
+}
+
 export interface Block {
+  readonly context: number
   readonly rip: number
   readonly records: readonly CodeRecord[]
   /** Where it goes if its last instruction does not branch. */
   readonly end: 'next' | 'leave'
   /** Targets relative to the region's first page, whether they are part of the region or not. */
   readonly targets: readonly number[]
+  /** Context of the callee if it ends with a call of code that is part of the region, else 0. */
+  readonly callee: number
 }
 
 export interface Region {
@@ -52,7 +75,8 @@ export interface Region {
   readonly entry: number
   /** In order of discovery; the entry first. */
   readonly blocks: readonly Block[]
-  /** Blocks, by their RIP, that indirect jumps of the region may lead to. */
+  readonly contexts: readonly Context[]
+  /** Blocks of context 0, by their RIP, that indirect jumps of the region may lead to. */
   readonly jumped: readonly number[]
   /** gfn by page distance from the entry's page; only pages that hold code of the region. */
   readonly pages: ReadonlyMap<number, number>
@@ -73,35 +97,62 @@ export interface Place {
   readonly mode: number
   /** gfn of pages by distance from the entry's page. */
   readonly gfns: ReadonlyMap<number, number>
+  /** gfn of any page by distance, if it is known: it may be wrong, compiled code looks. */
+  readonly farGfn?: (distance: number) => number | undefined
   /** A branch taken less often than this is followed only by leaving the region. */
   readonly rare: number
 }
 
+/** Of a place in a region. */
+export const keyOf = (context: number, rip: number): number => context * 2 ** 33 + rip + 2 ** 32
+
 class Former {
   readonly #source: CodeSource
   readonly #place: Place
-  readonly #records = new Map<number, CodeRecord>()
-  readonly #entryOffset: number
+  readonly #gfns: Map<number, number>
+  readonly #decoded = new Map<number, CodeRecord | undefined>()
+  readonly #contexts: Context[]
+  /** Contexts of callees by the place of the call. */
+  readonly #callees = new Map<number, number>()
+  readonly #sizes = new Map<number, number>()
+  readonly #entry: number
+  /** Places by key: instructions of the region, and where blocks begin. */
+  readonly #taken = new Set<number>()
+  readonly #leaders = new Set<number>()
+  readonly #waiting: { readonly context: number; readonly rip: number }[] = []
+  #own = 0
+  /** Instructions of all callees. */
+  #called = 0
   /** Known once the region has an indirect jump. */
   #jumps: JumpTargets | undefined
 
   constructor(source: CodeSource, place: Place) {
     this.#source = source
     this.#place = place
-    this.#entryOffset = Number(place.gpa & 0xfffn)
+    this.#gfns = new Map(place.gfns)
+    this.#entry = Number(place.gpa & 0xfffn)
+    this.#contexts = [{ parent: -1, entry: this.#entry, returns: 0 }]
   }
 
   /** The decoded record at a place. */
   #at(rip: number): CodeRecord | undefined {
+    const known = this.#decoded.get(rip)
+    if (known || this.#decoded.has(rip)) return known
+    const made = this.#read(rip)
+    this.#decoded.set(rip, made)
+    return made
+  }
+
+  #read(rip: number): CodeRecord | undefined {
     const distance = Math.floor(rip / PAGE)
-    const gfn = this.#place.gfns.get(distance)
+    const gfn = this.#gfns.get(distance)
     if (gfn === undefined) return undefined
     const { view } = this.#source
     let address = this.#source.peek((BigInt(gfn) << 12n) | BigInt(rip & (PAGE - 1)), this.#place.mode)
     if (address === 0) return undefined
     const crosses = view.getUint16(address + REC_OP, true) === HANDLER_CROSS
     if (crosses) {
-      const next = this.#place.gfns.get(distance + 1)
+      const next = this.#gfns.get(distance + 1)
       if (next === undefined || view.getBigUint64(address + REC_IMM, true) !== BigInt(next) << 12n)
         return undefined
       address += REC_SIZE
@@ -121,23 +172,36 @@ class Former {
   }
 
   form(): Region | undefined {
-    const leaders = this.#discover()
-    if (this.#records.size === 0) return undefined
+    this.#lead(0, this.#entry)
+    for (const { context, rip } of this.#waiting) this.#follow(context, rip)
     const blocks: Block[] = []
-    for (const rip of leaders) {
-      const block = this.#block(rip, leaders)
+    for (const key of this.#leaders) {
+      const context = Math.floor(key / 2 ** 33)
+      const block = this.#block(context, key - keyOf(context, 0))
       if (block) blocks.push(block)
     }
     const [first] = blocks
-    if (first?.rip !== this.#entryOffset) return undefined
-    const pages = new Map<number, number>()
-    for (const { page, crosses } of this.#records.values()) {
-      for (const distance of crosses ? [page / PAGE, page / PAGE + 1] : [page / PAGE]) {
-        pages.set(distance, this.#place.gfns.get(distance) ?? 0)
-      }
+    if (first?.context !== 0 || first.rip !== this.#entry) return undefined
+    const own = new Set(blocks.flatMap(({ context, rip }) => (context === 0 ? [rip] : [])))
+    const jumped = [...(this.#jumps?.all ?? [])].filter((rip) => own.has(rip))
+    const { mode } = this.#place
+    return {
+      mode,
+      entry: this.#entry,
+      blocks,
+      contexts: this.#contexts,
+      jumped,
+      pages: this.#pagesOf(blocks),
     }
-    const jumped = [...(this.#jumps?.all ?? [])].filter((rip) => blocks.some((block) => block.rip === rip))
-    return { mode: this.#place.mode, entry: this.#entryOffset, blocks, jumped, pages }
+  }
+
+  #pagesOf(blocks: readonly Block[]): Map<number, number> {
+    const pages = new Map<number, number>()
+    for (const { page, crosses } of blocks.flatMap(({ records }) => records)) {
+      for (const distance of crosses ? [page / PAGE, page / PAGE + 1] : [page / PAGE])
+        pages.set(distance, this.#gfns.get(distance) ?? 0)
+    }
+    return pages
   }
 
   /** Where an indirect jump may go. */
@@ -154,63 +218,126 @@ class Former {
     })
   }
 
-  get #instructionsMax(): number {
-    return this.#jumps?.all.size ? JUMPING_INSTRUCTIONS_MAX : INSTRUCTIONS_MAX
+  /** A block begins here, unless there are too many. */
+  #lead(context: number, rip: number): void {
+    const key = keyOf(context, rip)
+    const own = this.#jumps?.all.size ? JUMPING_BLOCKS_MAX : BLOCKS_MAX
+    if (this.#leaders.has(key) || this.#leaders.size >= own + (context === 0 ? 0 : CALLEE_BLOCKS_MAX)) return
+    this.#leaders.add(key)
+    this.#waiting.push({ context, rip })
   }
 
-  get #blocksMax(): number {
-    return this.#jumps?.all.size ? JUMPING_BLOCKS_MAX : BLOCKS_MAX
+  #take(context: number, rip: number): boolean {
+    const key = keyOf(context, rip)
+    if (this.#taken.has(key)) return false
+    if (context === 0) {
+      if (this.#own >= (this.#jumps?.all.size ? JUMPING_INSTRUCTIONS_MAX : INSTRUCTIONS_MAX)) return false
+      this.#own++
+    }
+    this.#taken.add(key)
+    return true
   }
 
-  /** Reaches records from the entry; returns where blocks begin, the entry first. */
-  #discover(): Set<number> {
-    const leaders = new Set<number>([this.#entryOffset])
-    const waiting = [this.#entryOffset]
-    for (let rip = waiting.shift(); rip !== undefined; rip = waiting.shift()) {
-      let at = rip
-      while (this.#records.size < this.#instructionsMax && !this.#records.has(at)) {
-        const value = this.#at(at)
-        if (!value) break
-        this.#records.set(at, value)
+  /** Takes the instructions from a place on, up to the next branch. */
+  #follow(context: number, rip: number): void {
+    let at = rip
+    for (let value = this.#at(at); value && this.#take(context, at); value = this.#at(at)) {
+      const next = at + value.record.getUint8(REC_LEN)
+      const callee = this.#inline(context, value, next)
+      if (callee) this.#lead(callee, this.#contexts[callee]?.entry ?? 0)
+      for (const target of directTargets(value, this.#place.rare)) this.#lead(context, target)
+      if (context === 0) for (const target of this.#jumpTargets(value)) this.#lead(context, target)
+      if (isBranch(value.handler)) {
+        if (goesOn(value)) this.#lead(context, next)
+        return
+      }
+      if (value.record.getUint8(REC_FLAGS) & RECF_END) return
+      // A page is looked at where it is entered.
+      if (Math.floor(next / PAGE) !== Math.floor(at / PAGE)) this.#leaders.add(keyOf(context, next))
+      at = next
+    }
+  }
+
+  // --- callees ---
+
+  /** A context for the callee of a call, 0 if it stays outside. */
+  #inline(context: number, value: CodeRecord, returns: number): number {
+    const entry = calleeOf(value, this.#place.rare)
+    if (entry === undefined || this.#depth(context) >= DEPTH_MAX) return 0
+    const size = this.#sizeOf(entry)
+    if (size === 0 || this.#called + size > CALLEES_MAX) return 0
+    this.#called += size
+    const made = this.#contexts.push({ parent: context, entry, returns }) - 1
+    this.#callees.set(keyOf(context, value.rip), made)
+    return made
+  }
+
+  #depth(context: number): number {
+    let depth = 0
+    for (let at = context; at > 0; at = this.#contexts[at]?.parent ?? 0) depth++
+    return depth
+  }
+
+  /** Instructions of a function that is small, returns and is decoded; 0 of any other. */
+  #sizeOf(entry: number): number {
+    const known = this.#sizes.get(entry)
+    if (known !== undefined) return known
+    const distance = Math.floor(entry / PAGE)
+    this.#learn(distance)
+    this.#learn(distance + 1)
+    const size = this.#measure(entry)
+    this.#sizes.set(entry, size)
+    return size
+  }
+
+  #learn(distance: number): void {
+    if (this.#gfns.has(distance) || Math.abs(distance) > DISTANCE_MAX) return
+    const gfn = this.#place.farGfn?.(distance)
+    if (gfn !== undefined) this.#gfns.set(distance, gfn)
+  }
+
+  #measure(entry: number): number {
+    const seen = new Set<number>()
+    const waiting = [entry]
+    let returns = false
+    for (const place of waiting) {
+      let at = place
+      for (let value = this.#at(at); value && !seen.has(at); value = this.#at(at)) {
+        if (seen.add(at).size > CALLEE_MAX) return 0
+        const { mnemonic } = value.handler.row
         const next = at + value.record.getUint8(REC_LEN)
-        const targets = [...directTargets(value, this.#place.rare), ...this.#jumpTargets(value)]
-        for (const target of targets) {
-          if (leaders.size >= this.#blocksMax || leaders.has(target)) continue
-          leaders.add(target)
-          waiting.push(target)
-        }
-        if (isBranch(value.handler)) {
-          if (goesOn(value) && leaders.size < this.#blocksMax && !leaders.has(next)) {
-            leaders.add(next)
-            waiting.push(next)
-          }
-          break
-        }
-        if (value.record.getUint8(REC_FLAGS) & RECF_END) break
-        // A page is looked at where it is entered.
-        if (Math.floor(next / PAGE) !== Math.floor(at / PAGE)) leaders.add(next)
+        if (mnemonic === 'jmp' && !isRelative(value.handler)) return 0
+        if (mnemonic === 'ret') returns = true
+        waiting.push(...directTargets(value, this.#place.rare))
+        if (isBranch(value.handler) && !goesOn(value)) break
+        if (!isBranch(value.handler) && value.record.getUint8(REC_FLAGS) & RECF_END) return 0
         at = next
       }
     }
-    return leaders
+    return returns ? seen.size : 0
   }
 
-  #block(rip: number, leaders: ReadonlySet<number>): Block | undefined {
+  #block(context: number, rip: number): Block | undefined {
     const records: CodeRecord[] = []
     let at = rip
     for (;;) {
-      const value = this.#records.get(at)
+      const value = this.#taken.has(keyOf(context, at)) ? this.#at(at) : undefined
       if (!value) {
-        return records.length === 0 ? undefined : { rip, records, end: 'next', targets: [at] }
+        return records.length === 0
+          ? undefined
+          : { context, rip, records, end: 'next', targets: [at], callee: 0 }
       }
       records.push(value)
       const next = at + value.record.getUint8(REC_LEN)
       if (isBranch(value.handler)) {
         const targets = [...directTargets(value, this.#place.rare), ...(goesOn(value) ? [next] : [])]
-        return { rip, records, end: 'next', targets }
+        const callee = this.#callees.get(keyOf(context, at)) ?? 0
+        return { context, rip, records, end: 'next', targets, callee }
       }
-      if (value.record.getUint8(REC_FLAGS) & RECF_END) return { rip, records, end: 'leave', targets: [] }
-      if (leaders.has(next)) return { rip, records, end: 'next', targets: [next] }
+      if (value.record.getUint8(REC_FLAGS) & RECF_END)
+        return { context, rip, records, end: 'leave', targets: [], callee: 0 }
+      if (this.#leaders.has(keyOf(context, next)))
+        return { context, rip, records, end: 'next', targets: [next], callee: 0 }
       at = next
     }
   }
@@ -229,14 +356,25 @@ function isRelative({ row }: SemanticHandler): boolean {
   return row.operands.some((operand) => operand.includes(':rel'))
 }
 
-/** Where a direct branch goes; not where a call does, which is another region. */
-function directTargets({ handler, record, page }: CodeRecord, rare: number): number[] {
+/** Where a direct branch goes; not where a call does. */
+function directTargets(value: CodeRecord, rare: number): number[] {
+  const { handler } = value
   if (!isRelative(handler) || handler.row.mnemonic === 'call') return []
+  const target = targetOf(value, handler.row.mnemonic === 'jmp' ? 0 : rare)
+  return target === undefined ? [] : [target]
+}
+
+/** Where a direct call goes. */
+function calleeOf(value: CodeRecord, rare: number): number | undefined {
+  const { handler } = value
+  return handler.row.mnemonic === 'call' && isRelative(handler) ? targetOf(value, rare) : undefined
+}
+
+function targetOf({ record, page }: CodeRecord, rare: number): number | undefined {
   const target = Number(record.getBigInt64(REC_IMM, true))
   // Rarely taken within its page, where takes are counted: that way stays with the interpreter.
-  const counted = target >= 0 && target < PAGE && handler.row.mnemonic !== 'jmp'
-  if (counted && record.getUint32(REC_TAKEN, true) < rare) return []
-  return [page + target]
+  const counted = target >= 0 && target < PAGE
+  return counted && record.getUint32(REC_TAKEN, true) < rare ? undefined : page + target
 }
 
 /** Execution may go on behind it: conditional branches, and calls that return. */

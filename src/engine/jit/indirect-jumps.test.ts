@@ -1,14 +1,13 @@
 /** Interpreters and switches: code whose loops go through indirect jumps. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import { CACHE_JUMP, CACHE_JUMP_ENTRIES, CACHE_JUMP_SHIFT, CACHE_JUMP_TAKEN } from '#abi/code-cache.ts'
 import { JIT_OFF } from '#abi/jit.ts'
-import * as abi from '#abi/layout.ts'
 import { Assembler, immediate, memory, register } from '../testing/programs/assembler.ts'
-import { createTestVm, enterLong, gpr } from '../testing/test-vm.ts'
+import { runCode } from '../testing/run-code.ts'
+import type { CodeOutcome } from '../testing/run-code.ts'
+import { createTestVm } from '../testing/test-vm.ts'
 import type { TestVm } from '../testing/test-vm.ts'
 
 const CODE = 0x1_0f00
-const STACK = 0x8000
 const [RAX, RCX, RDX, RBX] = [0, 1, 2, 3]
 /** Compiled at once. */
 const WARM = 15
@@ -63,41 +62,8 @@ function threaded(handlers: number, rounds: number): Uint8Array {
   return Uint8Array.from([...a.bytes(), ...new Uint8Array(numbers.buffer)])
 }
 
-interface Outcome {
-  readonly rdx: bigint
-  readonly instructions: number
-  readonly indirect: number
-  readonly yields: number
-}
-
-/** Runs to the end; how many instructions that took, and how many indirect branches the interpreter saw. */
-function run(code: Uint8Array, mask: number): Outcome {
-  const [cpu = 0] = vm.cpus
-  const kernel = vm.kernel as unknown as { code_flush(): void; tlb_flush_all(): void }
-  vm.kernel.bind(vm.vm, cpu)
-  vm.kernel.cpu_reset()
-  kernel.code_flush()
-  vm.write(CODE, code)
-  enterLong(vm, CODE, STACK)
-  kernel.tlb_flush_all()
-  vm.view.setUint32(cpu + abi.CPU_JIT_QUEUED, 0, true)
-  vm.view.setUint32(cpu + abi.CPU_JIT_MASK, mask, true)
-  const count = (): number => Number(vm.view.getBigUint64(cpu + abi.CPU_INSNS, true))
-  const before = count()
-  let yields = 0
-  while (vm.engines[0]?.run() === abi.EXITREASON_YIELD) yields++
-  return { rdx: gpr(vm, RDX), instructions: count() - before, indirect: indirectBranches(cpu), yields }
-}
-
-function indirectBranches(cpu: number): number {
-  const table = vm.view.getUint32(cpu + abi.CPU_CODE_CACHE, true) + CACHE_JUMP
-  let sum = 0
-  for (let i = 0; i < CACHE_JUMP_ENTRIES; i++) {
-    const entry = table + (i << CACHE_JUMP_SHIFT)
-    if (vm.view.getInt32(entry, true) !== -1) sum += vm.view.getUint32(entry + CACHE_JUMP_TAKEN, true)
-  }
-  return sum
-}
+const run = (code: Uint8Array, mask: number): CodeOutcome =>
+  runCode(vm, [{ address: CODE, bytes: code }], mask)
 
 describe('a threaded interpreter', () => {
   const ROUNDS = 50_000
@@ -106,7 +72,7 @@ describe('a threaded interpreter', () => {
     const code = threaded(handlers, ROUNDS)
     const interpreted = run(code, JIT_OFF)
     const compiled = run(code, WARM)
-    expect(compiled.rdx).toBe(interpreted.rdx)
+    expect(compiled.registers).toEqual(interpreted.registers)
     expect(compiled.instructions).toBe(interpreted.instructions)
     expect(interpreted.indirect).toBeGreaterThan(ROUNDS * 0.9)
     expect(compiled.indirect).toBeLessThan(ROUNDS / 10)

@@ -71,6 +71,8 @@ export interface BlockState {
   ended: boolean
   /** It ends in a call that comes back. */
   called: boolean
+  /** It ends in a call of code that is part of the region. */
+  readonly inlined: boolean
 }
 
 export interface SemanticHandler extends Handler {
@@ -624,9 +626,10 @@ export class JitEmit extends InterpEmit {
     const { flags } = this.#state
     const cc = flags.at === 'locals' ? flags.kind : undefined
     const returns = how === 'call' ? this.#next : undefined
-    if (how === 'call') this.#state.called = true
+    const called = how === 'call' && !this.#state.inlined
+    if (called) this.#state.called = true
     this.current.push({ kind: 'transfer', target, rip, how, returns, cc })
-    if (how === 'call') this.#setFlags(IN_STRUCT)
+    if (called) this.#setFlags(IN_STRUCT)
   }
 
   /** In front of everything else of an instruction that goes on in the page at `page`. */

@@ -6,19 +6,26 @@
  * modules reach their limit everything is dropped at once and what is still hot is compiled again.
  */
 import { CACHE_FLUSHES } from '../../abi/code-cache.ts'
-import { QUEUE_KEY, QUEUE_NEIGHBOURS, QUEUE_NO_PAGE, QUEUE_ENTRY_SHIFT } from '../../abi/jit.ts'
+import { QUEUE_KEY, QUEUE_NEIGHBOURS, QUEUE_NO_PAGE, QUEUE_ENTRY_SHIFT, QUEUE_VPAGE } from '../../abi/jit.ts'
 import {
   CPU_CODE_CACHE,
   CPU_JIT_MASK,
   CPU_JIT_QUEUE,
   CPU_JIT_QUEUED,
   CPU_JIT_STATS,
+  CPU_TLB,
   JIT_STAT_BYTES,
   JIT_STAT_CODEGEN_NS,
   JIT_STAT_COMPILE_NS,
   JIT_STAT_EVICTED,
   JIT_STAT_MODULES,
   JIT_STAT_REGIONS,
+  MODE_CS64,
+  MODE_CS_MASK,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_EXEC,
+  TLB_GFN,
 } from '../../abi/layout.ts'
 import { REC_OP } from '../../abi/record.ts'
 import { HANDLER_CROSS, HANDLER_REGION } from '../../isa/handlers.ts'
@@ -160,7 +167,21 @@ export class Jit {
       if (gfn !== QUEUE_NO_PAGE) gfns.set(distance, gfn)
     }
     const mask = view.getUint32(this.#options.cpu + CPU_JIT_MASK, true)
-    return { gpa, mode: Number(key & 0xffn), gfns, rare: Math.ceil((mask + 1) / 64) }
+    const mode = Number(key & 0xffn)
+    const vpage = view.getBigUint64(entry + QUEUE_VPAGE, true)
+    const bits = (mode & MODE_CS_MASK) === MODE_CS64 ? 64 : 32
+    const farGfn = (distance: number): number | undefined =>
+      this.#gfnOf(BigInt.asUintN(bits, vpage + BigInt(distance) * 4096n))
+    return { gpa, mode, gfns, farGfn, rare: Math.ceil((mask + 1) / 64) }
+  }
+
+  /** gfn that may be fetched from at a linear page, as far as the TLB knows. */
+  #gfnOf(vpage: bigint): number | undefined {
+    const view = this.#view
+    const index = Number((vpage >> 12n) & BigInt(TLB_ENTRIES - 1))
+    const entry = view.getUint32(this.#options.cpu + CPU_TLB, true) + (index << TLB_ENTRY_SHIFT)
+    if (view.getBigUint64(entry + TLB_EXEC, true) !== vpage) return undefined
+    return view.getUint32(entry + TLB_GFN, true)
   }
 
   /** A region with its struct and links; from now on a write to one of its pages keeps it from being attached. */

@@ -2,6 +2,9 @@
  * One region as one WebAssembly function (cpu, base, budget, depth) -> REGION_*: blocks under structured control flow,
  * registers in locals, loaded at the entry and stored where it is left.
  *
+ * Callees that are part of the region are entered and left by branches: what a return finds on the stack is compared with
+ * where the call was.
+ *
  * Leaving: a fault, a request and what only the run loop can do go through one common exit; `site` says where it was. Guest
  * calls nest as WebAssembly calls: what comes back goes on here only if it returned to the right place and this code stands.
  */
@@ -40,15 +43,13 @@ import { resolve } from '../emit/ir.ts'
 import type { ExitPoint, Node, Statement } from '../emit/ir.ts'
 import { ACCESS } from '../interp/support.ts'
 import type { AccessSize } from '../interp/support.ts'
-import type { Block, Region } from './discover.ts'
-import { IN_STRUCT, UNKNOWN } from './flag-state.ts'
-import type { FlagState } from './flag-state.ts'
-import { isIndirectJump } from './jump-targets.ts'
+import { keyOf } from './discover.ts'
+import type { Region } from './discover.ts'
 import { findHash } from './perfect-hash.ts'
+import { dirtyAtStart, record, successorsOf, transferOf } from './region-blocks.ts'
+import type { RecordedBlock } from './region-blocks.ts'
 import { structure } from './graph.ts'
 import type { Structure } from './graph.ts'
-import { JitEmit } from './jit-emit.ts'
-import type { BlockState } from './jit-emit.ts'
 import {
   CC_A,
   CC_B,
@@ -73,7 +74,7 @@ const STATE = GPRS | XMMS
 const ENTRY_MASK = (TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT
 const BOUNCE = CPU_SCRATCH + (CPU_SCRATCH_SLOTS - 1) * 16
 /** `site`: RIP relative to the first page in the low bits, instructions retired in the block above them. */
-const SITE_RIP_BITS = 20
+const SITE_RIP_BITS = 32
 
 /** Functions that compiled code calls. */
 export interface Imports {
@@ -91,107 +92,11 @@ export interface RegionTarget {
   readonly regionType: number
 }
 
-interface RecordedBlock {
-  readonly block: Block
-  readonly statements: readonly Statement[]
-  readonly state: BlockState
-}
-
-/**
- * Where the indirect jumps of a region meet: behind its blocks, without instructions of its own. One place for all of them
- * keeps the graph reducible where they lead to each other, as in threaded interpreters.
- */
-const JUNCTION: Block = { rip: 0, records: [], end: 'next', targets: [] }
-
-/** The statements of every block. Flags at a block's start are known where it has one predecessor, recorded before it. */
-function record(
-  region: Region,
-  shape: Structure,
-  successors: readonly (readonly number[])[],
-): RecordedBlock[] {
-  const recorded: RecordedBlock[] = []
-  const from = new Map<number, number[]>()
-  successors.forEach((list, block) => list.forEach((to) => from.set(to, [...(from.get(to) ?? []), block])))
-  for (const index of shape.order) {
-    const predecessors = from.get(index) ?? []
-    const before = predecessors.length === 1 ? recorded[predecessors[0] ?? 0]?.state.flags : undefined
-    const flags = index === 0 ? (predecessors.length === 0 ? IN_STRUCT : UNKNOWN) : flagsAfter(before)
-    recorded[index] = recordBlock(region, region.blocks[index] ?? JUNCTION, flags)
-  }
-  return recorded
-}
-
-const flagsAfter = (flags: FlagState | undefined): FlagState => (flags?.at === 'locals' ? flags : UNKNOWN)
-
-function recordBlock(region: Region, block: Block, flags: FlagState): RecordedBlock {
-  const state: BlockState = {
-    mode: region.mode,
-    flags,
-    used: 0n,
-    written: 0n,
-    ended: false,
-    called: false,
-  }
-  const statements: Statement[] = []
-  for (const [index, { handler, record: bytes, rip, page, crosses }] of block.records.entries()) {
-    const emit = new JitEmit({ handler, record: bytes, rip, page, index }, state)
-    if (crosses) emit.crossing(page + PAGE)
-    const last = index === block.records.length - 1
-    try {
-      handler.semantics(emit)
-    } catch (cause) {
-      throw new Error(`semantics of ${handler.row.id}, width ${handler.width}, form ${handler.form}`, {
-        cause,
-      })
-    }
-    emit.finish(last ? block.end : 'more')
-    statements.push(...emit.statements())
-    if (state.ended) break
-  }
-  return { block, statements, state }
-}
-
-/** Successors of each block; where indirect jumps are known to lead, of the junction, too. */
-function successorsOf({ blocks, jumped }: Region, byRip: ReadonlyMap<number, number>): number[][] {
-  const all = blocks.map(({ targets, records }) => {
-    const last = records.at(-1)
-    if (jumped.length > 0 && last && isIndirectJump(last)) return [blocks.length]
-    return [...new Set(targets)].flatMap((rip) => byRip.get(rip) ?? [])
-  })
-  if (jumped.length > 0) all.push(jumped.flatMap((rip) => byRip.get(rip) ?? []))
-  return all
-}
-
-/** Registers that may be newer in their locals than in the CPU struct, at the start of each block. */
-function dirtyAtStart(
-  recorded: readonly RecordedBlock[],
-  order: readonly number[],
-  successors: readonly (readonly number[])[],
-): bigint[] {
-  const dirty = recorded.map(() => 0n)
-  for (let changed = true; changed;) {
-    changed = false
-    for (const index of order) {
-      const entry = recorded[index]
-      if (!entry) continue
-      // A call stores everything before it; what comes back is loaded again.
-      const after = entry.state.called ? 0n : (dirty[index] ?? 0n) | (entry.state.written & STATE)
-      for (const to of successors[index] ?? []) {
-        const merged = (dirty[to] ?? 0n) | after
-        if (merged === dirty[to]) continue
-        dirty[to] = merged
-        changed = true
-      }
-    }
-  }
-  return dirty
-}
-
 class RegionCode implements BackEnd {
   readonly #region: Region
   readonly #target: RegionTarget
   readonly #code: CodeBuilder
-  readonly #byRip: ReadonlyMap<number, number>
+  readonly #byKey: ReadonlyMap<number, number>
   readonly #successors: readonly (readonly number[])[]
   readonly #shape: Structure
   readonly #recorded: readonly RecordedBlock[]
@@ -217,8 +122,8 @@ class RegionCode implements BackEnd {
     this.#region = region
     this.#target = target
     this.#code = target.code
-    this.#byRip = new Map(region.blocks.map(({ rip }, index) => [rip, index]))
-    const all = successorsOf(region, this.#byRip)
+    this.#byKey = new Map(region.blocks.map(({ context, rip }, index) => [keyOf(context, rip), index]))
+    const all = successorsOf(region, this.#byKey)
     const irregular = structure({ successors: all }).irregular
     this.#successors = all.map((list, from) => list.filter((to) => !irregular.has(`${from} ${to}`)))
     this.#shape = structure({ successors: this.#successors })
@@ -228,7 +133,7 @@ class RegionCode implements BackEnd {
     this.#used = states.reduce((sum, { used }) => sum | used, 0n)
     this.#written = states.reduce((sum, { written }) => sum | written, 0n)
     for (const reg of listed(this.#used)) this.#locals[reg] = this.#code.local(typeOf(reg))
-    this.#site = this.#code.local('i32')
+    this.#site = this.#code.local('i64')
     this.#tlb = this.#code.local('i32')
     this.#bounced = this.#code.local('i32')
     this.#jump = this.#code.local('i64')
@@ -257,7 +162,8 @@ class RegionCode implements BackEnd {
     code.get(CPU)
     this.#pushSite()
     code.op('i64.store', CPU_RIP)
-    code.get(BUDGET).get(this.#site).i32(SITE_RIP_BITS).op('i32.shr_u').op('i32.sub').set(BUDGET)
+    code.get(BUDGET).get(this.#site).i64(SITE_RIP_BITS).op('i64.shr_u').op('i32.wrap_i64')
+    code.op('i32.sub').set(BUDGET)
     code.end() // out
     this.#dirty = this.#written & STATE
     this.#spill(STATE)
@@ -267,15 +173,7 @@ class RegionCode implements BackEnd {
 
   /** Pushes the RIP of `site`. */
   #pushSite(): void {
-    const code = this.#code
-    code
-      .get(BASE)
-      .get(this.#site)
-      .i32(32 - SITE_RIP_BITS)
-      .op('i32.shl')
-      .i32(32 - SITE_RIP_BITS)
-      .op('i32.shr_s')
-    code.op('i64.extend_i32_s').op('i64.add')
+    this.#code.get(BASE).get(this.#site).op('i64.extend32_s').op('i64.add')
     this.#truncate()
   }
 
@@ -394,17 +292,22 @@ class RegionCode implements BackEnd {
   /** From the end of the current block to a place in the code. */
   #goto(g: Generator, rip: number): void {
     const { code } = g
-    const to = this.#byRip.get(rip)
+    const to = this.#blockAt(rip)
     code.get(BUDGET).i32(this.#count).op('i32.sub').set(BUDGET)
     if (to !== undefined && this.#leadsTo(to)) return this.#enter(to, rip)
     // A way that was hardly ever taken is kept short: what it takes to leave is written once for all of these.
-    if (!this.#targets.includes(rip)) code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#away)
+    if (!this.#targets.includes(rip)) code.i64(this.#siteOf(rip, 0)).set(this.#site).br(this.#away)
     else this.#elsewhere(rip, undefined)
   }
 
   /** Where the current block goes by ways that are worth code of their own. */
   get #targets(): readonly number[] {
     return this.#recorded[this.#block]?.block.targets ?? []
+  }
+
+  /** The block at a place in the context of the current one. */
+  #blockAt(rip: number): number | undefined {
+    return this.#byKey.get(keyOf(this.#region.blocks[this.#block]?.context ?? 0, rip))
   }
 
   #leadsTo(block: number): boolean {
@@ -418,7 +321,7 @@ class RegionCode implements BackEnd {
   /** Goes on at another block of the region, if nothing speaks against it. The budget is settled. */
   #enter(to: number, rip: number): void {
     const code = this.#code
-    if (this.#isBack(to)) this.#ifUsedUp(() => code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit))
+    if (this.#isBack(to)) this.#ifUsedUp(() => code.i64(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit))
     this.#checkPage(rip)
     code.br(this.#labelOf(to))
   }
@@ -567,7 +470,7 @@ class RegionCode implements BackEnd {
     const code = this.#code
     this.#pageTest(distance)
     code.op('i32.eqz').expect(false).if()
-    code.i32(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit)
+    code.i64(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit)
     code.end()
   }
 
@@ -595,8 +498,8 @@ class RegionCode implements BackEnd {
       .op('i32.and')
   }
 
-  #siteOf(rip: number, retired: number): number {
-    return (rip & ((1 << SITE_RIP_BITS) - 1)) | (retired << SITE_RIP_BITS)
+  #siteOf(rip: number, retired: number): bigint {
+    return BigInt.asUintN(SITE_RIP_BITS, BigInt(rip)) | (BigInt(retired) << BigInt(SITE_RIP_BITS))
   }
 
   other(g: Generator, statement: Parameters<NonNullable<BackEnd['other']>>[1]): void {
@@ -611,7 +514,7 @@ class RegionCode implements BackEnd {
       case 'goto':
         return this.#goto(g, statement.rip)
       case 'leave':
-        code.i32(this.#siteOf(statement.rip, this.#count)).set(this.#site).br(this.#exit)
+        code.i64(this.#siteOf(statement.rip, this.#count)).set(this.#site).br(this.#exit)
         return
       case 'crossing':
         this.#pageTest(statement.page / PAGE)
@@ -623,7 +526,7 @@ class RegionCode implements BackEnd {
         code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').if()
         this.#flagsToLocals(g, statement.at)
         code
-          .i32(this.#siteOf(statement.rip, statement.at.retired + 1))
+          .i64(this.#siteOf(statement.rip, statement.at.retired + 1))
           .set(this.#site)
           .br(this.#exit)
         code.end()
@@ -646,6 +549,7 @@ class RegionCode implements BackEnd {
       code.get(to).set(this.#jump)
       return this.#toJunction()
     }
+    if (how !== 'jump' && this.#withinRegion(to, how)) return
     this.#spill(STATE)
     this.#storeFlags(cc)
     if (how === 'jump') {
@@ -662,8 +566,29 @@ class RegionCode implements BackEnd {
     code.i32(REGION_NEAR).return()
   }
 
+  /** A call of code of the region, or a return from it if it goes where it should. True: nothing is left to do. */
+  #withinRegion(to: number, how: 'call' | 'return'): boolean {
+    const code = this.#code
+    const region = this.#region
+    const block = region.blocks[this.#block]
+    const [key] = (block && transferOf(region, block)) ?? []
+    const next = key === undefined ? undefined : this.#byKey.get(key)
+    if (next === undefined || !this.#leadsTo(next)) return false
+    const rip = region.blocks[next]?.rip ?? 0
+    if (how === 'call') {
+      this.#enter(next, rip)
+      return true
+    }
+    code.get(to)
+    this.#pushRip(rip)
+    code.op('i64.eq').expect(true).if()
+    this.#enter(next, rip)
+    code.end()
+    return false
+  }
+
   #continues(returns: number): boolean {
-    const to = this.#byRip.get(returns)
+    const to = this.#blockAt(returns)
     return to !== undefined && this.#leadsTo(to)
   }
 
@@ -687,7 +612,7 @@ class RegionCode implements BackEnd {
     this.#reload(this.#used)
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
     if ((this.#used & bit(CC_KIND)) !== 0n) code.i32(CC_NONE).set(this.register(CC_KIND, false))
-    this.#enter(this.#byRip.get(returns) ?? 0, returns)
+    this.#enter(this.#blockAt(returns) ?? 0, returns)
     code.end() // wrong
     code.get(status).return()
   }
@@ -713,7 +638,7 @@ class RegionCode implements BackEnd {
   #leave(g: Generator, at: ExitPoint | undefined): void {
     if (!at) throw new Error('an exit without a place')
     this.#flagsToLocals(g, at)
-    g.code.i32(this.#siteOf(at.rip, at.retired)).set(this.#site).br(this.#exit)
+    g.code.i64(this.#siteOf(at.rip, at.retired)).set(this.#site).br(this.#exit)
   }
 
   exit(g: Generator, { exit, at }: Of<'exit'>): void {

@@ -1,0 +1,120 @@
+/** The blocks of a region before they are written: where each leads, its statements, what it leaves in registers. */
+import type { Statement } from '../emit/ir.ts'
+import { keyOf } from './discover.ts'
+import type { Block, Region } from './discover.ts'
+import { IN_STRUCT, UNKNOWN } from './flag-state.ts'
+import type { FlagState } from './flag-state.ts'
+import type { Structure } from './graph.ts'
+import { JitEmit } from './jit-emit.ts'
+import type { BlockState } from './jit-emit.ts'
+import { isIndirectJump } from './jump-targets.ts'
+import { GPRS, XMMS } from './registers.ts'
+
+const PAGE = 4096
+
+export interface RecordedBlock {
+  readonly block: Block
+  readonly statements: readonly Statement[]
+  readonly state: BlockState
+}
+
+/**
+ * Where the indirect jumps of a region meet: behind its blocks, without instructions of its own. One place for all of them
+ * keeps the graph reducible where they lead to each other, as in threaded interpreters.
+ */
+const JUNCTION: Block = { context: 0, rip: 0, records: [], end: 'next', targets: [], callee: 0 }
+
+/** The statements of every block. Flags at a block's start are known where it has one predecessor, recorded before it. */
+export function record(
+  region: Region,
+  shape: Structure,
+  successors: readonly (readonly number[])[],
+): RecordedBlock[] {
+  const recorded: RecordedBlock[] = []
+  const from = new Map<number, number[]>()
+  successors.forEach((list, block) => list.forEach((to) => from.set(to, [...(from.get(to) ?? []), block])))
+  for (const index of shape.order) {
+    const predecessors = from.get(index) ?? []
+    const before = predecessors.length === 1 ? recorded[predecessors[0] ?? 0]?.state.flags : undefined
+    const flags = index === 0 ? (predecessors.length === 0 ? IN_STRUCT : UNKNOWN) : flagsAfter(before)
+    recorded[index] = recordBlock(region, region.blocks[index] ?? JUNCTION, flags)
+  }
+  return recorded
+}
+
+const flagsAfter = (flags: FlagState | undefined): FlagState => (flags?.at === 'locals' ? flags : UNKNOWN)
+
+function recordBlock(region: Region, block: Block, flags: FlagState): RecordedBlock {
+  const state: BlockState = {
+    mode: region.mode,
+    flags,
+    used: 0n,
+    written: 0n,
+    ended: false,
+    called: false,
+    inlined: block.callee > 0,
+  }
+  const statements: Statement[] = []
+  for (const [index, { handler, record: bytes, rip, page, crosses }] of block.records.entries()) {
+    const emit = new JitEmit({ handler, record: bytes, rip, page, index }, state)
+    if (crosses) emit.crossing(page + PAGE)
+    const last = index === block.records.length - 1
+    try {
+      handler.semantics(emit)
+    } catch (cause) {
+      throw new Error(`semantics of ${handler.row.id}, width ${handler.width}, form ${handler.form}`, {
+        cause,
+      })
+    }
+    emit.finish(last ? block.end : 'more')
+    statements.push(...emit.statements())
+    if (state.ended) break
+  }
+  return { block, statements, state }
+}
+
+/** Successors of each block; where indirect jumps are known to lead, of the junction, too. */
+export function successorsOf(region: Region, byKey: ReadonlyMap<number, number>): number[][] {
+  const { blocks, jumped } = region
+  const all = blocks.map((block) => {
+    const last = block.records.at(-1)
+    if (jumped.length > 0 && last && block.context === 0 && isIndirectJump(last)) return [blocks.length]
+    const keys = transferOf(region, block) ?? block.targets.map((rip) => keyOf(block.context, rip))
+    return [...new Set(keys)].flatMap((key) => byKey.get(key) ?? [])
+  })
+  if (jumped.length > 0) all.push(jumped.flatMap((rip) => byKey.get(keyOf(0, rip)) ?? []))
+  return all
+}
+
+/** Where a call of code of the region, or a return from it, leads. */
+export function transferOf({ contexts }: Region, { context, callee, records }: Block): number[] | undefined {
+  if (callee > 0) return [keyOf(callee, contexts[callee]?.entry ?? 0)]
+  if (context === 0 || records.at(-1)?.handler.row.mnemonic !== 'ret') return undefined
+  const { parent, returns } = contexts[context] ?? { parent: 0, returns: 0 }
+  return [keyOf(parent, returns)]
+}
+
+/** Registers that may be newer in their locals than in the CPU struct, at the start of each block. */
+export function dirtyAtStart(
+  recorded: readonly RecordedBlock[],
+  order: readonly number[],
+  successors: readonly (readonly number[])[],
+): bigint[] {
+  const dirty = recorded.map(() => 0n)
+  for (let changed = true; changed;) {
+    changed = false
+    for (const index of order) {
+      const entry = recorded[index]
+      if (!entry) continue
+      // A call stores everything before it; what comes back is loaded again.
+      const after = entry.state.called ? 0n : (dirty[index] ?? 0n) | (entry.state.written & (GPRS | XMMS))
+      for (const to of successors[index] ?? []) {
+        const merged = (dirty[to] ?? 0n) | after
+        if (merged === dirty[to]) continue
+        dirty[to] = merged
+        changed = true
+      }
+    }
+  }
+  return dirty
+}
