@@ -160,6 +160,7 @@ export const CPU_EXIT_COUNTS = 0x5b0 // 16 x u32, by EXIT_* kind
 export const CPU_SIPI_VECTOR = 0x5f0 // u32
 export const CPU_DB_PENDING = 0x5f4 // u32 DR6 bits (B0-B3, BS, BT) of debug traps found during the current instruction
 export const CPU_TF_ARMED = 0x5f8 // u32 1: TF was set when the current instruction began
+export const CPU_STRAIGHT = 0x5fc // u32 1: a far transfer goes on at CPU_NEXT_RIP without the run loop; taken back at once
 export const CPU_BOUNCE = 0x600 // 64 bytes, page-crossing and MMIO read-modify-write
 export const CPU_SCRATCH = 0x640 // 0x1c0 bytes, 16-byte slots for helpers
 export const CPU_SCRATCH_SLOTS = 28

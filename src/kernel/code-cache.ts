@@ -308,6 +308,16 @@ export function code_find(gpa: u64, mode: u32): usize {
   return rec
 }
 
+/** How often execution came to an instruction through the jump table, this time included; 0 if it is not in there. */
+export function code_arrivals(gpa: u64, mode: u32): u32 {
+  const key = (gpa << 8) | mode
+  const slot = jump_slot(cache_of(cpu), key)
+  if (load<u64>(slot) != key) return 0
+  const count = load<u32>(slot, CACHE_JUMP_TAKEN) + 1
+  store<u32>(slot, count, CACHE_JUMP_TAKEN)
+  return count
+}
+
 /** The record at an offset of a page, 0 if there is none. */
 function search(page: usize, off: u32, mode: u32): usize {
   const first = off > BLOCK_REACH ? off - BLOCK_REACH : 0

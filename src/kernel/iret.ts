@@ -44,6 +44,7 @@ import { check_return_code, check_target } from './far.ts'
 import { flags_mask, flags_set, iopl } from './flags.ts'
 import { frame_pop, frame_view, stack_commit_value, stack_current } from './frame-stack.ts'
 import { code64, update_mode } from './mode.ts'
+import { far_resume } from './resume.ts'
 import { check_stack, drop_inner_segments, seg_set_real } from './segments.ts'
 import { cpu, fault_pending, raise_error, seg, VECTOR_GP } from './state.ts'
 import { task_return } from './task.ts'
@@ -153,4 +154,5 @@ export function sys_iret(bytes: u32): void {
   store<u32>(cpu, newCpl, CPU_CPL)
   if (newCpl > cpl) drop_inner_segments(newCpl)
   update_mode()
+  far_resume()
 }

@@ -28,6 +28,7 @@ import {
   CPU_INHIBIT,
   CPU_INSNS,
   CPU_IN_GUEST,
+  CPU_JIT_MASK,
   CPU_JIT_QUEUED,
   CPU_JIT_SINCE,
   CPU_MODE,
@@ -42,6 +43,7 @@ import {
   CPU_SEG_STRIDE,
   CPU_SINGLE,
   CPU_SIPI_VECTOR,
+  CPU_STRAIGHT,
   CPU_TRACE,
   CPU_TRACE_RING,
   CPU_TRACE_RING_COUNT,
@@ -78,6 +80,7 @@ import { RECF_END, REC_FLAGS, REC_IMM, REC_SIZE } from '../abi/record.ts'
 import { EFLAGS_IF } from './arch.ts'
 import { clock_ns } from './clock.ts'
 import {
+  code_arrivals,
   code_decode,
   code_decode_cross,
   code_drop_pending,
@@ -94,6 +97,7 @@ import { halt_kicked, halt_wait } from './halt.ts'
 import { deliver_fault, deliver_interrupt, deliver_nmi } from './interrupt.ts'
 import { irq_ack, irq_pending } from './irqchip/irq.ts'
 import { next_deadline, timers_run } from './irqchip/timers.ts'
+import { jit_request } from './jit.ts'
 import { mmu_exec_page } from './mmu.ts'
 import { cpu_init, cpu_sipi } from './reset.ts'
 import { protect_pending } from './shootdown.ts'
@@ -232,6 +236,12 @@ function locate(alone: bool): usize {
       if (secondHost == 0) return 0
       if (load<u64>(rec, REC_IMM) == second) return rec + REC_SIZE
       rec = 0
+    } else {
+      // Faults and interrupts lead to handlers that no branch leads to.
+      const arrivals = code_arrivals(gpa, mode)
+      if (arrivals != 0 && (arrivals & load<u32>(cpu, CPU_JIT_MASK)) == 0) {
+        jit_request((gpa << 8) | mode, lin & ~0xfff, <u32>rec)
+      }
     }
     if (rec == 0) {
       if (limit - rip < <u64>(0x1000 - off + 14)) return step(lin, host, off, limit - rip + 1)
@@ -333,6 +343,7 @@ function interrupt_window(shadow: u32): void {
 export function enter(): usize {
   settle()
   store<u32>(cpu, EXITREASON_NONE, CPU_EXITREASON)
+  store<u32>(cpu, 0, CPU_STRAIGHT)
   if (atomic.load<u32>(cpu + CPU_IN_GUEST) == 0) reenter_guest()
   let traps = stepping && !fault_pending()
   stepping = false

@@ -42,6 +42,7 @@ import { seg_set } from './descriptor.ts'
 import { flags_get, flags_set } from './flags.ts'
 import { canonical } from './mmu.ts'
 import { code64, update_mode } from './mode.ts'
+import { far_resume } from './resume.ts'
 import { cpu, raise, raise_error, VECTOR_GP, VECTOR_UD } from './state.ts'
 
 const FLAT: u32 = 0xffff_ffff
@@ -73,6 +74,7 @@ export function sys_syscall(): void {
   store<u64>(cpu, load<u64>(cpu, CPU_MSR_LSTAR), CPU_NEXT_RIP)
   debug_disarm()
   update_mode()
+  far_resume()
 }
 
 export function sys_sysret(bytes: u32): void {
@@ -97,6 +99,7 @@ export function sys_sysret(bytes: u32): void {
     store<u64>(cpu, rip & 0xffff_ffff, CPU_NEXT_RIP)
   }
   update_mode()
+  far_resume()
 }
 
 export function sys_sysenter(): void {
@@ -114,6 +117,7 @@ export function sys_sysenter(): void {
   store<u64>(cpu, long ? esp : esp & 0xffff_ffff, CPU_RSP)
   store<u64>(cpu, long ? eip : eip & 0xffff_ffff, CPU_NEXT_RIP)
   update_mode()
+  far_resume()
 }
 
 export function sys_sysexit(bytes: u32): void {
@@ -131,6 +135,7 @@ export function sys_sysexit(bytes: u32): void {
   store<u64>(cpu, wide ? rsp : rsp & 0xffff_ffff, CPU_RSP)
   store<u64>(cpu, wide ? rip : rip & 0xffff_ffff, CPU_NEXT_RIP)
   update_mode()
+  far_resume()
 }
 
 /** RSM outside system-management mode, which this CPU never enters. */

@@ -1,5 +1,6 @@
 /** Far JMP, CALL, RET and IRET, system calls, virtual-8086 mode. */
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { LAPIC_IRR, LAPIC_IRR_WORDS } from '#abi/irqchip.ts'
 import * as abi from '#abi/layout.ts'
 import {
   compileSystem,
@@ -362,6 +363,41 @@ describe('fast system calls', () => {
       0x646,
     ])
     expect(m.seg(abi.SEG_CS).attr & 0x200).toBe(0x200)
+  })
+
+  it('SYSRET needs the run loop only where something waits for its end', () => {
+    const IF = 0x202
+    const straight = (prepare: () => void): number => {
+      longAt(0)
+      m.set64(abi.CPU_MSR_STAR, 0x13n << 48n)
+      m.set64(abi.CPU_RCX, 0x1234n)
+      m.set64(abi.CPU_R11, IF)
+      for (const field of [abi.CPU_REQ, abi.CPU_INHIBIT, abi.CPU_STRAIGHT, abi.CPU_TRACE]) m.set32(field, 0)
+      m.set64(abi.CPU_SHADOW_RIP, 0n)
+      prepare()
+      m.k.sys_sysret(8)
+      return m.get32(abi.CPU_STRAIGHT)
+    }
+    expect(straight(() => undefined)).toBe(1)
+    expect(straight(() => m.set32(abi.CPU_REQ, abi.REQ_CODE))).toBe(0)
+    expect(straight(() => m.set32(abi.CPU_TRACE, abi.TRACE_INSN))).toBe(0)
+    expect(straight(() => m.set64(abi.CPU_R11, IF | 0x100))).toBe(0) // TF
+    // the shadow of an STI long ago, and of one whose next instruction is where SYSRET leads
+    expect(straight(() => m.set32(abi.CPU_INHIBIT, 1))).toBe(1)
+    expect(m.get32(abi.CPU_INHIBIT)).toBe(0)
+    const shadowed = (): void => {
+      m.set32(abi.CPU_INHIBIT, 1)
+      m.set64(abi.CPU_SHADOW_RIP, 0x1234n)
+    }
+    expect(straight(shadowed)).toBe(0)
+    expect(straight(() => m.set32(abi.CPU_INHIBIT, 2))).toBe(0)
+    // an interrupt waited for IF
+    const pending = (): void => {
+      m.set32(LAPIC_IRR_WORDS, 2)
+      m.set32(LAPIC_IRR + 16, 1)
+    }
+    expect(straight(pending)).toBe(0)
+    expect(straight(() => m.set64(abi.CPU_R11, 2n))).toBe(1)
   })
 
   it('SYSRET to compatibility mode', () => {

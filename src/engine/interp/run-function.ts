@@ -21,6 +21,7 @@ import {
   CPU_PCBASE,
   CPU_REQ,
   CPU_RIP,
+  CPU_STRAIGHT,
   FAULT_HAS_ERROR,
   FAULT_VALID,
   CPU_FAULT_ERROR,
@@ -51,6 +52,8 @@ import type { Support } from './support.ts'
 
 const CPU = 0
 const REC_SHIFT = 5
+/** What no page of code is called. */
+const NO_PAGE = 1
 
 export interface InlineCase {
   readonly id: number
@@ -111,6 +114,7 @@ export function emitRun(
     goto: label('goto'),
     sync: label('sync'),
     stale: label('stale'),
+    far: label('far'),
     follow: label('follow'),
     arrived: label('arrived'),
     miss: label('miss'),
@@ -135,6 +139,7 @@ export function emitRun(
   code.loop(loop)
   code.block(t.arrive).block(t.enter).block(t.lookup)
   code.block(t.poll).block(t.miss).block(t.arrived).block(t.follow)
+  code.block(t.far)
   code
     .block(t.stale)
     .block(t.sync)
@@ -203,6 +208,7 @@ function emitLinked(code: CodeBuilder, support: Support, l: Locals, loop: Label,
 }
 
 interface Tails {
+  readonly far: Label
   readonly follow: Label
   readonly miss: Label
   readonly poll: Label
@@ -245,6 +251,9 @@ function emitTails(code: CodeBuilder, support: Support, l: Locals, t: Tails, loo
 
   // transfer: a helper set CPU_NEXT_RIP, or a fault
   code.end()
+  code.get(CPU).op('i32.load', CPU_STRAIGHT).if()
+  code.get(l.rec).i32(REC_SIZE).op('i32.add').set(l.next)
+  code.br(t.far).end()
   code.get(CPU).op('i32.load', CPU_FAULT).op('i32.eqz').if()
   code.get(CPU).get(CPU).op('i64.load', CPU_NEXT_RIP).op('i64.store', CPU_RIP)
   code.end()
@@ -272,6 +281,8 @@ function emitTails(code: CodeBuilder, support: Support, l: Locals, t: Tails, loo
 
 /** Near transfer to `target`: TLB and jump table in line, the kernel where they do not know. */
 function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, loop: Label): void {
+  code.end() // far
+  farTarget(code, l)
   code.end() // follow
   code.get(l.quota).get(l.next).op('i32.sub').set(l.remaining)
   code.end() // arrived: `remaining` is set, too
@@ -341,6 +352,14 @@ function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, lo
   storeBudget(code, l)
   code.call(support.index('enter')).set(l.rec)
   code.end() // arrive
+}
+
+/** After a far transfer that needs no run loop: mode, privilege and address space may be others, so no page is known. */
+function farTarget(code: CodeBuilder, l: Locals): void {
+  code.get(CPU).i32(0).op('i32.store', CPU_STRAIGHT)
+  code.get(CPU).i64(NO_PAGE).op('i64.store', CPU_CODE_VPAGE)
+  code.get(CPU).op('i64.load', CPU_NEXT_RIP).set(l.target)
+  code.i32(0).set(l.from)
 }
 
 function faultRip(code: CodeBuilder, l: Locals): void {
@@ -451,7 +470,10 @@ function emitRegion(code: CodeBuilder, support: Support, { l, t, regionType, reg
   code.get(CPU).op('i32.load', CPU_CC_KIND).if()
   code.get(CPU).call(support.index('cc_commit')).end()
   code.get(CPU).op('i32.load', CPU_BUDGET).i32(REC_SHIFT).op('i32.shl').set(l.remaining)
-  code.get(l.slot).i32(REGION_NEAR).op('i32.ne').brIf(t.enter)
+  code.get(l.slot).i32(REGION_NEAR).op('i32.ne').if()
+  code.get(CPU).op('i32.load', CPU_STRAIGHT).op('i32.eqz').brIf(t.enter)
+  farTarget(code, l)
+  code.br(t.arrived).end()
   code.get(CPU).op('i64.load', CPU_NEXT_RIP).set(l.target)
   code.i32(0).set(l.from).br(t.arrived)
 }
