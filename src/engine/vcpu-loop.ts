@@ -2,7 +2,7 @@
  * The body of a vCPU worker: instantiates kernel and interpreter over the shared memory and runs the guest until told to
  * stop. Messages are control only (abi/messages.types.ts); REQ_PAUSE and REQ_STOP come through CPU_REQ.
  *
- * The thread blocks for as long as the vCPU runs or sleeps: after 'start' no message can be received.
+ * The thread blocks for as long as the vCPU runs or sleeps: after 'start' no message is received.
  */
 import {
   CPU_FAULT_ERROR,
@@ -25,7 +25,7 @@ import { JIT_OFF } from '../abi/jit.ts'
 import { CACHE_READY } from '../abi/code-cache.ts'
 import { CPU_CODE_CACHE } from '../abi/layout.ts'
 import { JIT_LIMITS, Jit, createRegionTable } from './jit/jit.ts'
-import type { JitKernel, JitLimits } from './jit/jit.ts'
+import type { JitKernel, JitLimits, RegionSpace } from './jit/jit.ts'
 import { InlineCompiler, RemoteCompiler } from './jit/mailbox.ts'
 
 /** What the thread offers: given by workers/vcpu.ts for a browser Worker or a Node worker thread. */
@@ -53,6 +53,8 @@ export class EngineError extends Error {
 export interface Engine {
   /** Runs the guest; returns an EXITREASON_*. */
   run(): number
+  /** Compiled code that was dropped, in regions: its memory is free when V8 has collected it and the thread has idled. */
+  readonly dropped: number
 }
 
 type StartMessage = Extract<ToVcpu, { readonly type: 'start' }>
@@ -78,14 +80,18 @@ export function createEngine(
     env: { memory, abort },
     host: { now, kick, wait },
   })
-  const regions = createRegionTable()
-  const interpInstance = new WebAssembly.Instance(interp, {
-    env: { memory, regions },
-    kernel: kernelInstance.exports,
-  })
+  const makeSpace = (): RegionSpace & { readonly interp: InterpExports } => {
+    const regions = createRegionTable()
+    const { exports } = new WebAssembly.Instance(interp, {
+      env: { memory, regions },
+      kernel: kernelInstance.exports,
+    })
+    const functions = { ...kernelInstance.exports, ...exports }
+    return { regions, functions, interp: exports as unknown as InterpExports }
+  }
+  let space = makeSpace()
   const kernelExports = kernelInstance.exports as unknown as KernelExports
   const { bind, code_cache_init } = kernelExports
-  const { run } = interpInstance.exports as unknown as InterpExports
   bind(vm, cpu)
   const view = new DataView(memory.buffer)
   const mask = jitThreshold > 0 ? jitThreshold - 1 : JIT_OFF
@@ -96,17 +102,20 @@ export function createEngine(
       memory,
       cpu,
       kernel: kernelExports,
-      functions: { ...kernelInstance.exports, ...interpInstance.exports },
-      regions,
+      space,
+      renew: () => (space = makeSpace()),
       compiler: compiler ? new RemoteCompiler(compiler.mailbox, compiler.bell) : new InlineCompiler(now),
       limits,
       now,
     })
   let jit: Jit | undefined
   return {
+    get dropped() {
+      return jit?.dropped ?? 0
+    },
     run() {
       for (;;) {
-        const reason = run(cpu)
+        const reason = space.interp.run(cpu)
         if (reason !== EXITREASON_JIT) return reason
         jit ??= makeJit()
         jit.serve()
@@ -132,17 +141,65 @@ export function runVcpu(message: StartMessage, port: VcpuPort): void {
   try {
     const engine = createEngine(message, port.clock(message.clockOriginMs), () => port.post({ type: 'kick' }))
     port.post({ type: 'ready', vcpu })
-    loop(engine, new Int32Array(memory.buffer), cpu, vcpu, port)
+    const words = new Int32Array(memory.buffer)
+    const idle = new IdleTimes(engine)
+    const go = (): void => {
+      try {
+        if (loop(engine, words, { cpu, vcpu }, port, idle)) setTimeout(go, 0)
+      } catch (error) {
+        crash(error)
+      }
+    }
+    go()
   } catch (error) {
     crash(error)
   }
 }
 
-function loop(engine: Engine, words: Int32Array, cpu: number, vcpu: number, port: VcpuPort): void {
+/**
+ * When the thread has to go back to its event loop: V8 frees the memory of modules that nobody reaches any more in tasks of the
+ * thread that made them. A while after code was dropped, because it is collected later, and several times.
+ */
+class IdleTimes {
+  readonly #engine: Engine
+  #seen = 0
+  #left = 0
+  #last = 0
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+  }
+
+  due(): boolean {
+    const { dropped } = this.#engine
+    if (dropped !== this.#seen) {
+      this.#seen = dropped
+      this.#left = IDLE_TIMES
+    }
+    const now = performance.now()
+    if (this.#left === 0 || now - this.#last < IDLE_INTERVAL_MS) return false
+    this.#left--
+    this.#last = now
+    return true
+  }
+}
+
+const IDLE_TIMES = 5
+const IDLE_INTERVAL_MS = 500
+
+/** Returns true when the thread has to idle before it goes on, false when the vCPU was stopped. */
+function loop(
+  engine: Engine,
+  words: Int32Array,
+  { cpu, vcpu }: { readonly cpu: number; readonly vcpu: number },
+  port: VcpuPort,
+  idle: IdleTimes,
+): boolean {
   for (;;) {
     const reason = engine.run()
     switch (reason) {
       case EXITREASON_YIELD:
+        if (idle.due()) return true
         break
       case EXITREASON_PAUSE:
         port.post({ type: 'paused', vcpu })
@@ -156,7 +213,7 @@ function loop(engine: Engine, words: Int32Array, cpu: number, vcpu: number, port
         break
       case EXITREASON_STOP:
         port.post({ type: 'stopped', vcpu })
-        return
+        return false
       default:
         throw new EngineError(
           `the run loop left with reason ${reason}, code 0x${hex(words, cpu + CPU_FAULT_ERROR)}, RIP 0x${hex(words, cpu + CPU_RIP + 4)}${hex(words, cpu + CPU_RIP)}`,

@@ -60,13 +60,23 @@ export interface JitKernel {
   jit_attach(region: number, index: number): number
 }
 
+/** What compiled code is instantiated with. */
+export interface RegionSpace {
+  /** Exports that it may import: the kernel's and interp.wasm's. */
+  readonly functions: Readonly<Record<string, WebAssembly.ExportValue>>
+  readonly regions: WebAssembly.Table
+}
+
 export interface JitOptions {
   readonly memory: WebAssembly.Memory
   readonly cpu: number
   readonly kernel: JitKernel
-  /** Exports that compiled code may import: the kernel's and interp.wasm's. */
-  readonly functions: Readonly<Record<string, WebAssembly.ExportValue>>
-  readonly regions: WebAssembly.Table
+  readonly space: RegionSpace
+  /**
+   * A fresh table, with an interp.wasm that uses it: V8 keeps every instance alive that ever imported a table, for as long as the
+   * table lives. Absent: the table is only emptied.
+   */
+  readonly renew?: () => RegionSpace
   readonly compiler: Compiler
   readonly limits: JitLimits
   readonly now: () => number
@@ -80,12 +90,15 @@ export class Jit {
   #waiting:
     | { readonly addresses: readonly number[]; readonly first: number; readonly flushes: number }
     | undefined
+  #space: RegionSpace
   #next = 0
   #bytes = 0
+  #dropped = 0
   #flushes: number
 
   constructor(options: JitOptions) {
     this.#options = options
+    this.#space = options.space
     this.#view = new DataView(options.memory.buffer)
     const list = knownHandlers()
     this.#source = {
@@ -100,6 +113,11 @@ export class Jit {
   get #flushCount(): number {
     const cache = this.#view.getUint32(this.#options.cpu + CPU_CODE_CACHE, true)
     return this.#view.getUint32(cache + CACHE_FLUSHES, true)
+  }
+
+  /** Regions that were dropped, in all. */
+  get dropped(): number {
+    return this.#dropped
   }
 
   #count(stat: number, by: number): void {
@@ -149,8 +167,11 @@ export class Jit {
   #forget(): void {
     this.#flushes = this.#flushCount
     this.#count(JIT_STAT_EVICTED, this.#next)
-    const { regions } = this.#options
-    for (let i = 0; i < Math.min(this.#next, regions.length); i++) regions.set(i, null)
+    this.#dropped += this.#next
+    const { renew } = this.#options
+    const { regions } = this.#space
+    if (renew && this.#next > 0) this.#space = renew()
+    else for (let i = 0; i < Math.min(this.#next, regions.length); i++) regions.set(i, null)
     this.#count(JIT_STAT_BYTES, -this.#bytes)
     this.#next = 0
     this.#bytes = 0
@@ -210,7 +231,8 @@ export class Jit {
   }
 
   #install(): void {
-    const { compiler, kernel, memory, regions, functions, now } = this.#options
+    const { compiler, kernel, memory, now } = this.#options
+    const { regions, functions } = this.#space
     const made = compiler.take()
     const waiting = this.#waiting
     if (!made || !waiting) return
