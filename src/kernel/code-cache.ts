@@ -52,7 +52,7 @@ import {
   VM_LOCK_MMU,
   VM_VCPU_COUNT,
 } from '../abi/layout.ts'
-import { RECF_END, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE } from '../abi/record.ts'
+import { RECF_END, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE, REC_TAKEN } from '../abi/record.ts'
 import { decode_one } from './decoder.ts'
 import { jit_detach } from './jit.ts'
 import { frame_slot } from './frames.ts'
@@ -110,6 +110,26 @@ function clear(cache: usize): void {
 export function code_peek(gpa: u64, mode: u32): usize {
   const page = page_find(cache_of(cpu), <u32>(gpa >> 12))
   return page == 0 ? 0 : search(page, <u32>gpa & 0xfff, mode)
+}
+
+/** How often the direct branch at a guest-physical address was taken, in all blocks that hold it. */
+export function code_taken(gpa: u64, mode: u32): u32 {
+  const page = page_find(cache_of(cpu), <u32>(gpa >> 12))
+  if (page == 0) return 0
+  const off = <u32>gpa & 0xfff
+  const first = off > BLOCK_REACH ? off - BLOCK_REACH : 0
+  let sum: u32 = 0
+  for (let chunk = first >> CHUNK_SHIFT; chunk <= off >> CHUNK_SHIFT; chunk++) {
+    let block: usize = load<u32>(page + PAGE_HEADS + (<usize>chunk << 2))
+    while (block != 0) {
+      if (load<u16>(block, BLOCK_MODE) == mode && load<u16>(block, BLOCK_OFF) <= off && load<u32>(block, BLOCK_END) > off) {
+        const rec = record_at(block, off)
+        if (rec != 0) sum += load<u32>(code_is_cross(rec) ? rec + REC_SIZE : rec, REC_TAKEN)
+      }
+      block = load<u32>(block, BLOCK_NEXT)
+    }
+  }
+  return sum
 }
 
 /** Drops everything. No record may be in execution. FRAME_CODE stays where it is: the next write clears it. */

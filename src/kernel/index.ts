@@ -6,7 +6,7 @@
 export { avx_gather, avx_mask_load, avx_mask_store } from './avx'
 export { cmpxchg16b, crc32c, div64, idiv64, pdep64, pext64 } from './arith'
 export { clock_init, clock_ns, clock_pause, clock_reset, clock_resume, tsc_read, tsc_write } from './clock'
-export { code_cache_init, code_flush, code_peek, code_store, code_write } from './code-cache'
+export { code_cache_init, code_flush, code_peek, code_store, code_taken, code_write } from './code-cache'
 export {
   sys_clts,
   sys_invlpg,

@@ -9,6 +9,7 @@ import { createTestVm } from '../testing/test-vm.ts'
 import type { TestVm } from '../testing/test-vm.ts'
 import { knownHandlers } from './batch.ts'
 import { formRegion } from './discover.ts'
+import type { JitKernel } from './jit.ts'
 import type { Region } from './discover.ts'
 
 const CODE = 0x1_0f80
@@ -40,11 +41,12 @@ const LOOP = CODE + 6
 /** The region of the loop, with everything that it knows of its surroundings. */
 function regionOf(): Region | undefined {
   const [cpu = 0] = vm.cpus
-  const kernel = vm.kernel as unknown as { code_peek(gpa: bigint, mode: number): number }
+  const kernel = vm.kernel as unknown as Pick<JitKernel, 'code_peek' | 'code_taken'>
   const source = {
     view: vm.view,
     handler: (op: number) => knownHandlers()[op],
     peek: (gpa: bigint, mode: number) => kernel.code_peek(gpa, mode) >>> 0,
+    taken: (gpa: bigint, mode: number) => kernel.code_taken(gpa, mode) >>> 0,
     cache: () => vm.view.getUint32(cpu + CPU_CODE_CACHE, true),
   }
   const page = LOOP >> 12

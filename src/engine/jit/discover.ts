@@ -16,7 +16,6 @@ import {
   REC_LEN,
   REC_OP,
   REC_SIZE,
-  REC_TAKEN,
 } from '../../abi/record.ts'
 import { HANDLER_CROSS, HANDLER_FIRST, HANDLER_REGION } from '../../isa/handlers.ts'
 import type { SemanticHandler } from './jit-emit.ts'
@@ -47,6 +46,11 @@ export interface CodeRecord {
   readonly page: number
   /** The instruction goes on in the next page. */
   readonly crosses: boolean
+}
+
+interface DecodedRecord extends CodeRecord {
+  /** Of a direct branch: it is hardly ever taken. */
+  readonly rare: boolean
 }
 
 export interface Context {
@@ -88,6 +92,8 @@ export interface CodeSource {
   handler(op: number): SemanticHandler | undefined
   /** Address of the record at a gpa, 0 if it is not decoded. */
   peek(gpa: bigint, mode: number): number
+  /** How often the direct branch at a gpa was taken, where the interpreter counts it. */
+  taken(gpa: bigint, mode: number): number
   /** Address of the code cache. */
   cache(): number
 }
@@ -110,7 +116,7 @@ class Former {
   readonly #source: CodeSource
   readonly #place: Place
   readonly #gfns: Map<number, number>
-  readonly #decoded = new Map<number, CodeRecord | undefined>()
+  readonly #decoded = new Map<number, DecodedRecord | undefined>()
   readonly #contexts: Context[]
   /** Contexts of callees by the place of the call. */
   readonly #callees = new Map<number, number>()
@@ -135,7 +141,7 @@ class Former {
   }
 
   /** The decoded record at a place. */
-  #at(rip: number): CodeRecord | undefined {
+  #at(rip: number): DecodedRecord | undefined {
     const known = this.#decoded.get(rip)
     if (known || this.#decoded.has(rip)) return known
     const made = this.#read(rip)
@@ -143,12 +149,13 @@ class Former {
     return made
   }
 
-  #read(rip: number): CodeRecord | undefined {
+  #read(rip: number): DecodedRecord | undefined {
     const distance = Math.floor(rip / PAGE)
     const gfn = this.#gfns.get(distance)
     if (gfn === undefined) return undefined
     const { view } = this.#source
-    let address = this.#source.peek((BigInt(gfn) << 12n) | BigInt(rip & (PAGE - 1)), this.#place.mode)
+    const gpa = (BigInt(gfn) << 12n) | BigInt(rip & (PAGE - 1))
+    let address = this.#source.peek(gpa, this.#place.mode)
     if (address === 0) return undefined
     const crosses = view.getUint16(address + REC_OP, true) === HANDLER_CROSS
     if (crosses) {
@@ -168,7 +175,14 @@ class Former {
     const op = record.getUint16(REC_OP, true)
     const handler = op < HANDLER_FIRST ? undefined : this.#source.handler(op)
     if (!handler || !compilable(handler, record, this.#place.mode)) return undefined
-    return { handler, record, rip, page: distance * PAGE, crosses }
+    return { handler, record, rare: this.#isRare(handler, record, gpa), rip, page: distance * PAGE, crosses }
+  }
+
+  #isRare(handler: SemanticHandler, record: DataView, gpa: bigint): boolean {
+    if (!isRelative(handler) || handler.row.mnemonic === 'jmp') return false
+    // Only branches within their page are counted.
+    const target = Number(record.getBigInt64(REC_IMM, true))
+    return target >= 0 && target < PAGE && this.#source.taken(gpa, this.#place.mode) < this.#place.rare
   }
 
   form(): Region | undefined {
@@ -245,7 +259,7 @@ class Former {
       const next = at + value.record.getUint8(REC_LEN)
       const callee = this.#inline(context, value, next)
       if (callee) this.#lead(callee, this.#contexts[callee]?.entry ?? 0)
-      for (const target of directTargets(value, this.#place.rare)) this.#lead(context, target)
+      for (const target of directTargets(value)) this.#lead(context, target)
       if (context === 0) for (const target of this.#jumpTargets(value)) this.#lead(context, target)
       if (isBranch(value.handler)) {
         if (goesOn(value)) this.#lead(context, next)
@@ -261,8 +275,8 @@ class Former {
   // --- callees ---
 
   /** A context for the callee of a call, 0 if it stays outside. */
-  #inline(context: number, value: CodeRecord, returns: number): number {
-    const entry = calleeOf(value, this.#place.rare)
+  #inline(context: number, value: DecodedRecord, returns: number): number {
+    const entry = calleeOf(value)
     if (entry === undefined || this.#depth(context) >= DEPTH_MAX) return 0
     const size = this.#sizeOf(entry)
     if (size === 0 || this.#called + size > CALLEES_MAX) return 0
@@ -308,7 +322,7 @@ class Former {
         const next = at + value.record.getUint8(REC_LEN)
         if (mnemonic === 'jmp' && !isRelative(value.handler)) return 0
         if (mnemonic === 'ret') returns = true
-        waiting.push(...directTargets(value, this.#place.rare))
+        waiting.push(...directTargets(value))
         if (isBranch(value.handler) && !goesOn(value)) break
         if (!isBranch(value.handler) && value.record.getUint8(REC_FLAGS) & RECF_END) return 0
         at = next
@@ -330,7 +344,7 @@ class Former {
       records.push(value)
       const next = at + value.record.getUint8(REC_LEN)
       if (isBranch(value.handler)) {
-        const targets = [...directTargets(value, this.#place.rare), ...(goesOn(value) ? [next] : [])]
+        const targets = [...directTargets(value), ...(goesOn(value) ? [next] : [])]
         const callee = this.#callees.get(keyOf(context, at)) ?? 0
         return { context, rip, records, end: 'next', targets, callee }
       }
@@ -356,26 +370,20 @@ function isRelative({ row }: SemanticHandler): boolean {
   return row.operands.some((operand) => operand.includes(':rel'))
 }
 
-/** Where a direct branch goes; not where a call does. */
-function directTargets(value: CodeRecord, rare: number): number[] {
+/** Where a direct branch goes, if the region follows it; not where a call does. */
+function directTargets(value: DecodedRecord): number[] {
   const { handler } = value
-  if (!isRelative(handler) || handler.row.mnemonic === 'call') return []
-  const target = targetOf(value, handler.row.mnemonic === 'jmp' ? 0 : rare)
-  return target === undefined ? [] : [target]
+  if (!isRelative(handler) || handler.row.mnemonic === 'call' || value.rare) return []
+  return [targetOf(value)]
 }
 
 /** Where a direct call goes. */
-function calleeOf(value: CodeRecord, rare: number): number | undefined {
-  const { handler } = value
-  return handler.row.mnemonic === 'call' && isRelative(handler) ? targetOf(value, rare) : undefined
+function calleeOf(value: DecodedRecord): number | undefined {
+  const { handler, rare } = value
+  return handler.row.mnemonic === 'call' && isRelative(handler) && !rare ? targetOf(value) : undefined
 }
 
-function targetOf({ record, page }: CodeRecord, rare: number): number | undefined {
-  const target = Number(record.getBigInt64(REC_IMM, true))
-  // Rarely taken within its page, where takes are counted: that way stays with the interpreter.
-  const counted = target >= 0 && target < PAGE
-  return counted && record.getUint32(REC_TAKEN, true) < rare ? undefined : page + target
-}
+const targetOf = ({ record, page }: CodeRecord): number => page + Number(record.getBigInt64(REC_IMM, true))
 
 /** Execution may go on behind it: conditional branches, and calls that return. */
 function goesOn({ handler }: CodeRecord): boolean {

@@ -53,6 +53,7 @@ export const JIT_LIMITS: JitLimits = { regions: 8192, bytes: 24 * 1024 * 1024 }
 
 export interface JitKernel {
   code_peek(gpa: bigint, mode: number): number
+  code_taken(gpa: bigint, mode: number): number
   code_flush(): void
   jit_region(record: number): number
   jit_link(): number
@@ -105,6 +106,7 @@ export class Jit {
       view: this.#view,
       handler: (op) => list[op],
       peek: (gpa, mode) => options.kernel.code_peek(gpa, mode) >>> 0,
+      taken: (gpa, mode) => options.kernel.code_taken(gpa, mode) >>> 0,
       cache: () => this.#view.getUint32(options.cpu + CPU_CODE_CACHE, true),
     }
     this.#flushes = this.#flushCount
