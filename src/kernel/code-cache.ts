@@ -62,6 +62,7 @@ import { cpu, cpu_at, cpu_request, lock, unlock, vm } from './state.ts'
 // The numbers of src/isa/handlers.ts
 const HANDLER_STALE: u16 = 0
 const HANDLER_GOTO: u16 = 1
+const HANDLER_REGION: u16 = 6
 const HANDLER_SYNC: u16 = 2
 const HANDLER_CROSS: u16 = 3
 
@@ -117,19 +118,28 @@ export function code_taken(gpa: u64, mode: u32): u32 {
   const page = page_find(cache_of(cpu), <u32>(gpa >> 12))
   if (page == 0) return 0
   const off = <u32>gpa & 0xfff
-  const first = off > BLOCK_REACH ? off - BLOCK_REACH : 0
   let sum: u32 = 0
-  for (let chunk = first >> CHUNK_SHIFT; chunk <= off >> CHUNK_SHIFT; chunk++) {
-    let block: usize = load<u32>(page + PAGE_HEADS + (<usize>chunk << 2))
-    while (block != 0) {
-      if (load<u16>(block, BLOCK_MODE) == mode && load<u16>(block, BLOCK_OFF) <= off && load<u32>(block, BLOCK_END) > off) {
-        const rec = record_at(block, off)
-        if (rec != 0) sum += load<u32>(code_is_cross(rec) ? rec + REC_SIZE : rec, REC_TAKEN)
-      }
-      block = load<u32>(block, BLOCK_NEXT)
-    }
+  for (let block = next_holder(page, off, mode, 0); block != 0; block = next_holder(page, off, mode, block)) {
+    sum += load<u32>(code_is_cross(heldRecord) ? heldRecord + REC_SIZE : heldRecord, REC_TAKEN)
   }
   return sum
+}
+
+/**
+ * An instruction may stand in several blocks, of which only one has the compiled code of this place. If it is another than
+ * this record's, the record leads there from now on.
+ */
+export function code_joins_region(gpa: u64, mode: u32, record: usize): bool {
+  const page = page_find(cache_of(cpu), <u32>(gpa >> 12))
+  if (page == 0) return false
+  const off = <u32>gpa & 0xfff
+  for (let block = next_holder(page, off, mode, 0); block != 0; block = next_holder(page, off, mode, block)) {
+    if (load<u16>(heldRecord, REC_OP) != HANDLER_REGION) continue
+    remember((gpa << 8) | mode, heldRecord)
+    code_special(record, HANDLER_GOTO, off, off)
+    return true
+  }
+  return false
 }
 
 /** Drops everything. No record may be in execution. FRAME_CODE stays where it is: the next write clears it. */
@@ -338,21 +348,31 @@ export function code_arrivals(gpa: u64, mode: u32): u32 {
   return count
 }
 
-/** The record at an offset of a page, 0 if there is none. */
-function search(page: usize, off: u32, mode: u32): usize {
-  const first = off > BLOCK_REACH ? off - BLOCK_REACH : 0
+/** Of the block that next_holder() found: the record. */
+let heldRecord: usize = 0
+
+/** The block behind `block` (0: the first) that holds an instruction at an offset of the page, 0 if there is none. */
+function next_holder(page: usize, off: u32, mode: u32, block: usize): usize {
+  const first = <i32>((off > BLOCK_REACH ? off - BLOCK_REACH : 0) >> CHUNK_SHIFT)
   // Nearest chunk first: in it are the blocks that start here.
-  for (let chunk = <i32>(off >> CHUNK_SHIFT); chunk >= <i32>(first >> CHUNK_SHIFT); chunk--) {
-    let block: usize = load<u32>(page + PAGE_HEADS + (<usize>chunk << 2))
+  let chunk = <i32>((block == 0 ? off : <u32>load<u16>(block, BLOCK_OFF)) >> CHUNK_SHIFT)
+  block = block == 0 ? load<u32>(page + PAGE_HEADS + (<usize>chunk << 2)) : load<u32>(block, BLOCK_NEXT)
+  while (true) {
     while (block != 0) {
       if (load<u16>(block, BLOCK_MODE) == mode && load<u16>(block, BLOCK_OFF) <= off && load<u32>(block, BLOCK_END) > off) {
-        const rec = record_at(block, off)
-        if (rec != 0) return rec
+        heldRecord = record_at(block, off)
+        if (heldRecord != 0) return block
       }
       block = load<u32>(block, BLOCK_NEXT)
     }
+    if (--chunk < first) return 0
+    block = load<u32>(page + PAGE_HEADS + (<usize>chunk << 2))
   }
-  return 0
+}
+
+/** The record at an offset of a page, 0 if there is none. */
+function search(page: usize, off: u32, mode: u32): usize {
+  return next_holder(page, off, mode, 0) == 0 ? 0 : heldRecord
 }
 
 /** The live record of a block at a page offset; a guard stands for the instruction behind it. */

@@ -40,7 +40,7 @@ import {
   TLB_GFN,
 } from '../abi/layout.ts'
 import { REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
-import { arena_take, holds_code, page_of } from './code-cache.ts'
+import { arena_take, code_joins_region, holds_code, page_of } from './code-cache.ts'
 import { mem_store16, mem_store32, mem_store64, mem_store8, own_access, page, page_code, page_gfn } from './mmu.ts'
 import { cpu, cpu_request, fault_pending } from './state.ts'
 import { ACC_WRITE } from './arch.ts'
@@ -63,6 +63,7 @@ export function jit_request(key: u64, vpage: u64, record: u32): void {
   if (!(mode & MODE_FLAT) || (mode & MODE_CS_MASK) == MODE_CS16) return
   const op = load<u16>(record, REC_OP)
   if (op == HANDLER_STALE || op == HANDLER_REGION) return
+  if (code_joins_region(key >> 8, mode, record)) return
   const page = page_of(<u32>(key >> 20))
   if (page == 0 || load<u32>(page, PAGE_WRITES) > WRITES_MAX) return
   const queued = load<u32>(cpu, CPU_JIT_QUEUED)
