@@ -215,6 +215,12 @@ export const CPU_TLB_STAMP = 0x7118 // u32 grows with every change of slot
 export const CPU_TLB_USED = 0x7120 // u32 slots that were ever used
 export const CPU_TLB_GLOBALS = 0x711c // u32 global pages were entered: bit 0 in the lower half of the address space, bit 1 in the upper one
 export const CPU_SHADOW_RIP = 0x7128 // u64 RIP behind the STI that set CPU_INHIBIT to 1: elsewhere its shadow is over
+/**
+ * The page that compiled code found the stack in: linear address, writable by the bank in force; all ones = none. What the TLB drops
+ * ends it (src/kernel/tlb.ts).
+ */
+export const CPU_STACK_PAGE = 0x7130 // u64
+export const CPU_STACK_HOST = 0x7138 // u32, as TLB_HOST
 export const CPU_PROTECT_COUNT = 0x7140 // u32 frames in the list, CPU_PROTECT_MAX + 1 = too many for it; under VM_LOCK_MMU
 export const CPU_PROTECT_MAX = 15
 export const CPU_PROTECT = 0x7144 // u32 addresses of frames that this vCPU's TLB may no longer map for writing
@@ -265,7 +271,7 @@ export const MODE_CPL3 = 128
 
 /**
  * Direct mapped by linear page number. Entry: tag for read, write, execute (linear page address, or all ones
- * when that access needs the slow path), then the address of the frame in shared memory and the gpa page.
+ * when that access needs the slow path), then the distance from linear addresses to shared memory and the gpa page.
  * A slot holds the translations of one address space (PCID) in three banks: supervisor; user; supervisor with
  * EFLAGS.AC set (SMAP off). Behind the slots: a bank that never fills (alignment checks, data breakpoints, memory
  * tracing), the paging-structure cache, and what src/kernel/tlb.ts knows of each slot.
@@ -275,7 +281,7 @@ export const TLB_ENTRY_SHIFT = 5
 export const TLB_READ = 0
 export const TLB_WRITE = 8
 export const TLB_EXEC = 16
-export const TLB_HOST = 24 // u32 address of the frame
+export const TLB_HOST = 24 // u32 address of the frame minus the linear page, modulo 2^32
 export const TLB_GFN = 28 // u32
 export const TLB_BANK_SIZE = 0x2_0000
 export const TLB_BANK_SUPERVISOR = 0

@@ -168,7 +168,7 @@ export function page(lin: u64, acc: u32): usize {
   const tag = acc & ACC_WRITE ? load<u64>(entry, TLB_WRITE) : acc & ACC_EXEC ? load<u64>(entry, TLB_EXEC) : load<u64>(entry, TLB_READ)
   if (tag == (lin & ~0xfff)) {
     page_kind = PAGE_RAM
-    return <usize>load<u32>(entry, TLB_HOST) + (<usize>lin & 0xfff)
+    return <usize>load<u32>(entry, TLB_HOST) + <usize>lin
   }
   return page_slow(lin, acc)
 }
@@ -286,7 +286,7 @@ export function lin_load<T>(lin: u64, acc: u32): T {
 export function system_load64(lin: u64): u64 {
   const entry = tlb_entry(TLB_BANK_SUPERVISOR, lin)
   if (load<u64>(entry, TLB_READ) == ((lin + 7) & ~0xfff)) {
-    return load<u64>(<usize>load<u32>(entry, TLB_HOST) + (<usize>lin & 0xfff))
+    return load<u64>(<usize>load<u32>(entry, TLB_HOST) + <usize>lin)
   }
   return lin_load<u64>(lin, ACC_IMPLICIT)
 }
@@ -431,7 +431,7 @@ export function mmu_exec_page(lin: u64): usize {
     if (page_slow(lin, acc) == 0) return no_code()
   }
   store<u64>(cpu, <u64>load<u32>(entry, TLB_GFN) << 12, CPU_CODE_GPA)
-  return load<u32>(entry, TLB_HOST)
+  return load<u32>(entry, TLB_HOST) + (<usize>lin & ~0xfff)
 }
 
 function no_code(): usize {

@@ -51,7 +51,7 @@ import {
 } from './arch.ts'
 import { alignment_checks, update_single } from './debug.ts'
 import { cpu, seg } from './state.ts'
-import { tlb_bank, tlb_missing } from './tlb.ts'
+import { stack_forget, tlb_bank, tlb_missing } from './tlb.ts'
 
 /** Base 0, 4 GiB, writable data growing up. */
 function flat_data(i: i32): bool {
@@ -83,6 +83,7 @@ export function update_bank(): void {
     never = never || alignment_checks()
   } else if (load<u32>(cpu, CPU_EFLAGS) & EFLAGS_AC && load<u32>(cpu, CPU_CR4) & CR4_SMAP) bank = TLB_BANK_SUPERVISOR_AC
   store<u32>(cpu, never ? tlb_missing() : <u32>tlb_bank(bank), CPU_TLB)
+  stack_forget()
 }
 
 /** update_mode() where CS is a 64-bit segment: nothing depends on other segments, and virtual-8086 mode is not there. */

@@ -16,6 +16,7 @@
  * asked is always allowed.
  */
 import {
+  CPU_STACK_PAGE,
   CPU_TLB,
   CPU_TLB_BANKS,
   CPU_TLB_GENERATION,
@@ -103,7 +104,7 @@ export function tlb_hit(lin: u64, size: u32, tag: usize): usize {
   if ((<u32>lin & 0xfff) + size > 0x1000) return 0
   const entry: usize = load<u32>(cpu, CPU_TLB) + ((<usize>(lin >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
   if (load<u64>(entry + tag) != (lin & ~0xfff)) return 0
-  return <usize>load<u32>(entry, TLB_HOST) + (<usize>lin & 0xfff)
+  return <usize>load<u32>(entry, TLB_HOST) + <usize>lin
 }
 
 // @ts-ignore: AssemblyScript decorator
@@ -131,6 +132,13 @@ function bitmap(meta: usize, bank: u32, kind: u32): usize {
 }
 
 // --- filling ---------------------------------------------------------------------------------------------------------
+
+/** Compiled code looks its stack up anew. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+export function stack_forget(): void {
+  store<u64>(cpu, NEVER, CPU_STACK_PAGE)
+}
 
 // @ts-ignore: AssemblyScript decorator
 @inline
@@ -160,7 +168,8 @@ export function tlb_fill(
   const entry = tlb_entry(bank, lin)
   const meta: usize = load<u32>(cpu, CPU_TLB_META)
   const index = <u32>(lin >> 12) & (TLB_ENTRIES - 1)
-  store<u32>(entry, host, TLB_HOST)
+  stack_forget()
+  store<u32>(entry, host - <u32>page, TLB_HOST)
   store<u32>(entry, gfn, TLB_GFN)
   store<u64>(entry, read ? page : NEVER, TLB_READ)
   store<u64>(entry, write ? page : NEVER, TLB_WRITE)
@@ -212,6 +221,7 @@ function flush_kind(slot: usize, meta: usize, bank: u32, kind: u32): void {
 }
 
 function flush_slot(slot: usize, meta: usize, all: bool): void {
+  stack_forget()
   for (let bank: u32 = 0; bank < BANKS; bank++) {
     flush_kind(slot, meta, bank, LOCAL)
     if (all) flush_kind(slot, meta, bank, GLOBAL)
@@ -231,6 +241,7 @@ function new_generation(meta: usize): void {
 
 /** Drops what a slot holds for one page, whatever its size was. */
 function drop_page(slot: usize, meta: usize, lin: u64): void {
+  stack_forget()
   const page = lin & ~0xfff
   const offset = (<usize>(lin >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT
   for (let bank: u32 = 0; bank < BANKS; bank++) {
@@ -389,6 +400,7 @@ function prepare(slot: u32): void {
 
 /** Takes the write permission of every entry that maps the frame at this address: it now holds decoded code, say. */
 export function tlb_protect(host: u32): void {
+  stack_forget()
   for (let slot: u32 = 0; slot < used(); slot++) {
     const meta = meta_of(slot)
     if (load<u32>(meta, META_PENDING) == PENDING_ALL) continue
@@ -408,7 +420,8 @@ function protect_bank(base: usize, meta: usize, bank: u32, host: u32): void {
     let writable = known
     for (let filled = known; filled != 0; filled &= filled - 1) {
       const entry = base + ((<usize>(number << 6) + <usize>ctz(filled)) << TLB_ENTRY_SHIFT)
-      if (load<u32>(entry, TLB_HOST) == host) store<u64>(entry, NEVER, TLB_WRITE)
+      const page = <u32>load<u64>(entry, TLB_WRITE)
+      if (load<u32>(entry, TLB_HOST) + page == host) store<u64>(entry, NEVER, TLB_WRITE)
       // entries that were dropped or filled anew for reading leave the list here
       if (load<u64>(entry, TLB_WRITE) == NEVER) writable &= ~(filled & -filled)
     }

@@ -128,9 +128,9 @@ export type Statement =
   | { readonly kind: 'exit'; readonly exit: Exit; readonly args: readonly Node[]; readonly at?: ExitPoint }
   /** Calls a function by name; what it needs around it is the back end's business. */
   | { readonly kind: 'call'; readonly name: string; readonly args: readonly Node[]; readonly result: Variable | undefined }
-  /** Guest memory through the TLB: `bytes` 1, 2, 4, 8 or 16. */
-  | { readonly kind: 'load'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly at?: ExitPoint }
-  | { readonly kind: 'store'; readonly value: Node; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly at?: ExitPoint }
+  /** Guest memory through the TLB: `bytes` 1, 2, 4, 8 or 16; `stack`: likely in the page where the last access to the stack was. */
+  | { readonly kind: 'load'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack?: boolean; readonly at?: ExitPoint }
+  | { readonly kind: 'store'; readonly value: Node; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack?: boolean; readonly at?: ExitPoint }
   /** Address to operate on for a read-modify-write, aligned if `locked`; end publishes it. */
   | { readonly kind: 'rmwBegin'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly locked: boolean; readonly at?: ExitPoint }
   | { readonly kind: 'rmwEnd'; readonly at?: ExitPoint }

@@ -86,7 +86,7 @@ export function tlbHit(code: CodeBuilder, entry: number, gva: number, bytes: num
 
 /** Pushes the host address. */
 export function tlbHost(code: CodeBuilder, entry: number, gva: number): void {
-  code.get(entry).op('i32.load', TLB_HOST).get(gva).op('i32.wrap_i64').i32(0xfff).op('i32.and').op('i32.add')
+  code.get(entry).op('i32.load', TLB_HOST).get(gva).op('i32.wrap_i64').op('i32.add')
 }
 
 /** Pushes (gpa << 8) | mode, the key of the code cache, from a gpa in a local. */

@@ -27,6 +27,14 @@ const SHARED: Readonly<Record<string, { readonly params: readonly ('i32' | 'i64'
   cc_commit: { params: ['i32'] },
   cc_result: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i64' },
   cc_carries: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i32' },
+  stack_load8: { params: ['i32', 'i64', 'i32'], result: 'i32' },
+  stack_load16: { params: ['i32', 'i64', 'i32'], result: 'i32' },
+  stack_load32: { params: ['i32', 'i64', 'i32'], result: 'i32' },
+  stack_load64: { params: ['i32', 'i64', 'i32'], result: 'i64' },
+  stack_store8: { params: ['i32', 'i64', 'i32', 'i64', 'i32'], result: 'i32' },
+  stack_store16: { params: ['i32', 'i64', 'i32', 'i64', 'i32'], result: 'i32' },
+  stack_store32: { params: ['i32', 'i64', 'i32', 'i64', 'i32'], result: 'i32' },
+  stack_store64: { params: ['i32', 'i64', 'i64', 'i64', 'i32'], result: 'i32' },
 } // prettier-ignore
 
 const RECORD_WORDS = REC_SIZE / 4

@@ -8,15 +8,7 @@
  */
 import { REGION_SAVED } from '../../abi/code-cache.ts'
 import { MODE_CS64, MODE_CS_MASK } from '../../abi/layout.ts'
-import {
-  RECF_END,
-  RECF_OPSIZE,
-  REC_FLAGS,
-  REC_IMM,
-  REC_LEN,
-  REC_OP,
-  REC_SIZE,
-} from '../../abi/record.ts'
+import { RECF_END, RECF_OPSIZE, REC_FLAGS, REC_IMM, REC_LEN, REC_OP, REC_SIZE } from '../../abi/record.ts'
 import { HANDLER_CROSS, HANDLER_FIRST, HANDLER_REGION } from '../../isa/handlers.ts'
 import type { SemanticHandler } from './jit-emit.ts'
 import { JumpTargets, isIndirectJump } from './jump-targets.ts'

@@ -13,6 +13,7 @@ import {
   CPU_MODE,
   CPU_NEXT_RIP,
   CPU_PCBASE,
+  CPU_RBP,
   CPU_RIP,
   CPU_SEG,
   CPU_SEG_STRIDE,
@@ -25,6 +26,7 @@ import {
   SEG_ATTR,
   SEG_BASE,
   SEG_LIMIT,
+  SEG_SS,
 } from '../../abi/layout.ts'
 import {
   RECSEG_ADD_BASE,
@@ -566,9 +568,13 @@ export class JitEmit extends InterpEmit {
 
   protected override emit(statement: Statement): void {
     switch (statement.kind) {
-      case 'exit':
       case 'load':
-      case 'store':
+      case 'store': {
+        const stack = this.#onStack(statement.seg, statement.bytes)
+        this.current.push({ ...statement, stack, at: this.#exitPoint() })
+        return
+      }
+      case 'exit':
       case 'rmwBegin':
       case 'rmwEnd':
         this.current.push({ ...statement, at: this.#exitPoint() })
@@ -576,6 +582,18 @@ export class JitEmit extends InterpEmit {
       default:
         this.current.push(statement)
     }
+  }
+
+  /** Pushed, popped or by way of RSP. RBP is a frame's in old code only. */
+  #onStack(seg: Node, bytes: number): boolean {
+    const { value } = resolve(seg)
+    const word = (this.#state.mode & MODE_CS_MASK) === MODE_CS64 ? 8 : 4
+    return (
+      value !== undefined &&
+      Number(value) === SEG_SS &&
+      bytes <= word &&
+      this.#at.record.getUint16(REC_BASE, true) !== CPU_RBP
+    )
   }
 
   protected override resultIn(variable: Variable): Node {

@@ -24,6 +24,8 @@ import {
   CPU_SCRATCH,
   CPU_SCRATCH_SLOTS,
   CPU_SHADOW_RIP,
+  CPU_STACK_HOST,
+  CPU_STACK_PAGE,
   CPU_TLB,
   MODE_CS64,
   MODE_CS_MASK,
@@ -681,17 +683,58 @@ class RegionCode implements BackEnd {
   }
 
   #host(code: CodeBuilder, entry: number, gva: number): void {
-    code
-      .get(entry)
-      .op('i32.load', TLB_HOST)
-      .get(gva)
-      .op('i32.wrap_i64')
-      .i32(0xfff)
-      .op('i32.and')
-      .op('i32.add')
+    code.get(entry).op('i32.load', TLB_HOST).get(gva).op('i32.wrap_i64').op('i32.add')
   }
 
-  load(g: Generator, { result, bytes, gva, seg, at }: Of<'load'>): void {
+  /** Pushes 1 if an access lies in the page of the last one to the stack; one that is not aligned counts as not. */
+  #inStackPage(code: CodeBuilder, gva: number, bytes: number): void {
+    code
+      .get(gva)
+      .i64(-4096 | (bytes - 1))
+      .op('i64.and')
+    code.get(CPU).op('i64.load', CPU_STACK_PAGE).op('i64.eq').expect(true)
+  }
+
+  #stackHost(code: CodeBuilder, gva: number): void {
+    code.get(CPU).op('i32.load', CPU_STACK_HOST).get(gva).op('i32.wrap_i64').op('i32.add')
+  }
+
+  #loadStack(g: Generator, { result, bytes, gva, seg, at }: Of<'load'>): void {
+    const { code } = g
+    const address = g.inLocal(gva)
+    const slot = g.slotOf(result)
+    this.#inStackPage(code, address, bytes)
+    code.if()
+    this.#stackHost(code, address)
+    code.op(ACCESS[bytes as AccessSize].load).set(slot)
+    code.else()
+    code.get(CPU).get(address)
+    g.value(seg)
+    code.call(this.#target.imports.index(`stack_load${bytes * 8}`)).set(slot)
+    this.#faultCheck(g, at)
+    code.end()
+  }
+
+  #storeStack(g: Generator, { value, bytes, gva, seg, at }: Of<'store'>): void {
+    const { code } = g
+    const address = g.inLocal(gva)
+    const stored = g.inLocal(value)
+    this.#inStackPage(code, address, bytes)
+    code.if()
+    this.#stackHost(code, address)
+    code.get(stored).op(ACCESS[bytes as AccessSize].store)
+    code.else()
+    code.get(CPU).get(address).get(stored)
+    this.#pushRip(at?.rip ?? 0)
+    code.i32(howOf(bytes, seg)).call(this.#target.imports.index(`stack_store${bytes * 8}`))
+    code.op('i32.eqz').expect(false).if()
+    this.#leave(g, at)
+    code.end().end()
+  }
+
+  load(g: Generator, statement: Of<'load'>): void {
+    if (statement.stack) return this.#loadStack(g, statement)
+    const { result, bytes, gva, seg, at } = statement
     const { code } = g
     const address = g.inLocal(gva)
     const entry = g.locals.take('i32')
@@ -715,7 +758,9 @@ class RegionCode implements BackEnd {
     code.end()
   }
 
-  store(g: Generator, { value, bytes, gva, seg, at }: Of<'store'>): void {
+  store(g: Generator, statement: Of<'store'>): void {
+    if (statement.stack) return this.#storeStack(g, statement)
+    const { value, bytes, gva, seg, at } = statement
     const { code } = g
     const address = g.inLocal(gva)
     const stored = g.inLocal(value)
@@ -731,9 +776,7 @@ class RegionCode implements BackEnd {
       code.get(address).get(stored)
       if (bytes < 8) code.op('i64.extend_i32_u')
       this.#pushRip(at?.rip ?? 0)
-      const { kind, value: segment } = resolve(seg)
-      if (kind !== 'const') throw new Error('a segment that is no constant of the instruction')
-      code.i32(bytes | (Number(segment) << 8)).call(this.#target.imports.index('jit_store'))
+      code.i32(howOf(bytes, seg)).call(this.#target.imports.index('jit_store'))
       code.op('i32.eqz').expect(false).if()
       this.#leave(g, at)
       code.end()
@@ -816,6 +859,13 @@ class RegionCode implements BackEnd {
   pureCall(g: Generator, name: string): void {
     g.code.call(this.#target.imports.index(name))
   }
+}
+
+/** Last argument of jit_store(). */
+function howOf(bytes: number, seg: Node): number {
+  const { kind, value } = resolve(seg)
+  if (kind !== 'const') throw new Error('a segment that is no constant of the instruction')
+  return bytes | (Number(value) << 8)
 }
 
 export function emitRegion(region: Region, target: RegionTarget): void {
