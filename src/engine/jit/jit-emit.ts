@@ -69,6 +69,9 @@ export interface BlockState {
   /** Registers that the block reads or writes, and those that it writes. */
   used: bigint
   written: bigint
+  /** Those whose value from before the block matters, and those that are replaced whatever happens. */
+  exposed: bigint
+  defined: bigint
   /** The block's last statement was recorded. */
   ended: boolean
   /** It ends in a call that comes back. */
@@ -125,12 +128,20 @@ export class JitEmit extends InterpEmit {
   // --- registers ---
 
   #register(reg: number): Node {
-    this.#state.used |= bit(reg)
+    this.#use(bit(reg))
     return this.mark(new Node('reg', typeOf(reg), { value: reg }))
   }
 
+  /** Registers are read, or may be read. */
+  #use(regs: bigint): void {
+    this.#state.used |= regs
+    this.#state.exposed |= regs & ~this.#state.defined
+  }
+
   #setRegister(reg: number, value: Node): void {
-    this.#state.used |= bit(reg)
+    // On one side of a branch only, it is the old value on the other.
+    if (this.atTop) this.#state.defined |= bit(reg)
+    this.#use(bit(reg))
     this.#state.written |= bit(reg)
     this.current.push({ kind: 'setReg', reg, node: value })
   }
@@ -276,7 +287,7 @@ export class JitEmit extends InterpEmit {
     const place = at === undefined ? undefined : registerAt('v128', at)
     if (!place) return address
     // The instruction works on the copy in the CPU struct.
-    this.#state.used |= bit(place.reg)
+    this.#use(bit(place.reg))
     this.#addressed |= bit(place.reg)
     this.current.push({ kind: 'spill', regs: bit(place.reg) })
     return address
@@ -289,7 +300,7 @@ export class JitEmit extends InterpEmit {
 
   #reload(regs: bigint): void {
     if (regs === 0n) return
-    this.#state.used |= regs
+    this.#use(regs)
     this.#state.written |= regs & ~CONTROLS
     this.current.push({ kind: 'reload', regs })
   }
@@ -558,7 +569,7 @@ export class JitEmit extends InterpEmit {
     }
     if (flags.at !== 'locals') {
       for (const reg of [CC_KIND, CC_A, CC_B, CC_RES]) {
-        this.#state.used |= bit(reg)
+        this.#use(bit(reg))
         this.#state.written |= bit(reg)
       }
     }

@@ -50,6 +50,8 @@ function recordBlock(region: Region, block: Block, flags: FlagState): RecordedBl
     flags,
     used: 0n,
     written: 0n,
+    exposed: 0n,
+    defined: 0n,
     ended: false,
     called: false,
     inlined: block.callee > 0,
@@ -117,4 +119,34 @@ export function dirtyAtStart(
     }
   }
   return dirty
+}
+
+/**
+ * Registers whose locals have to be valid at the start of each block: what comes from outside, and what comes back from a call,
+ * loads these. `always` are those that every way out stores.
+ */
+export function neededAtStart(
+  recorded: readonly RecordedBlock[],
+  order: readonly number[],
+  successors: readonly (readonly number[])[],
+  dirty: readonly bigint[],
+  always: bigint,
+): bigint[] {
+  // Where ways meet a register may be dirty on one of them only, and leaving stores it all the same.
+  const needed = recorded.map((_, index) => (dirty[index] ?? 0n) | always)
+  for (let changed = true; changed;) {
+    changed = false
+    for (const index of order.toReversed()) {
+      const entry = recorded[index]
+      if (!entry) continue
+      const { exposed, defined, called } = entry.state
+      let behind = 0n
+      if (!called) for (const to of successors[index] ?? []) behind |= needed[to] ?? 0n
+      const merged = (needed[index] ?? 0n) | exposed | (behind & ~defined)
+      if (merged === needed[index]) continue
+      needed[index] = merged
+      changed = true
+    }
+  }
+  return needed
 }

@@ -48,7 +48,7 @@ import type { AccessSize } from '../interp/support.ts'
 import { keyOf } from './discover.ts'
 import type { Region } from './discover.ts'
 import { findHash } from './perfect-hash.ts'
-import { dirtyAtStart, record, successorsOf, transferOf } from './region-blocks.ts'
+import { dirtyAtStart, neededAtStart, record, successorsOf, transferOf } from './region-blocks.ts'
 import type { RecordedBlock } from './region-blocks.ts'
 import { structure } from './graph.ts'
 import type { Structure } from './graph.ts'
@@ -75,8 +75,18 @@ const PAGE = 4096
 const STATE = GPRS | XMMS
 const ENTRY_MASK = (TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT
 const BOUNCE = CPU_SCRATCH + (CPU_SCRATCH_SLOTS - 1) * 16
-/** `site`: RIP relative to the first page in the low bits, instructions retired in the block above them. */
-const SITE_RIP_BITS = 32
+/**
+ * `site`: from bit 0 on, the general registers that are newer than in the CPU struct; how the region is left; instructions retired
+ * in the block; RIP relative to the first page. What is mostly small is at the top, so that the constants are short.
+ */
+const SITE_DIRTY = 0xffffn
+/** To other compiled code or the interpreter, the budget is settled. */
+const SITE_AWAY = 1n << 16n
+/** CPU_RIP and the budget are settled. */
+const SITE_OUT = 1n << 17n
+const SITE_RETIRED = 18
+const SITE_RETIRED_MASK = 1023
+const SITE_RIP = 28
 
 /** Functions that compiled code calls. */
 export interface Imports {
@@ -103,14 +113,13 @@ class RegionCode implements BackEnd {
   readonly #shape: Structure
   readonly #recorded: readonly RecordedBlock[]
   readonly #dirtyAt: readonly bigint[]
+  readonly #neededAt: readonly bigint[]
   readonly #used: bigint
   readonly #written: bigint
   readonly #pool: LocalPool
   readonly #locals: number[] = []
   readonly #labels = new Map<number, Label>()
   readonly #exit = new Label('exit')
-  readonly #out = new Label('out')
-  readonly #away = new Label('away')
   readonly #site: number
   readonly #tlb: number
   readonly #bounced: number
@@ -134,6 +143,14 @@ class RegionCode implements BackEnd {
     const states = this.#shape.order.flatMap((index) => this.#recorded[index]?.state ?? [])
     this.#used = states.reduce((sum, { used }) => sum | used, 0n)
     this.#written = states.reduce((sum, { written }) => sum | written, 0n)
+    const vectors = this.#written & XMMS
+    this.#neededAt = neededAtStart(
+      this.#recorded,
+      this.#shape.order,
+      this.#successors,
+      this.#dirtyAt,
+      vectors,
+    )
     for (const reg of listed(this.#used)) this.#locals[reg] = this.#code.local(typeOf(reg))
     this.#site = this.#code.local('i64')
     this.#tlb = this.#code.local('i32')
@@ -149,33 +166,56 @@ class RegionCode implements BackEnd {
       this.#storeRip(this.#region.entry)
       code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER).return()
     })
-    this.#reload(this.#used)
+    this.#reload(this.#neededAt[0] ?? 0n)
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
-    code.block(this.#out).block(this.#exit).block(this.#away)
+    code.block(this.#exit)
     this.#tree(0)
-    code.end() // away
-    this.#dirty = this.#written & STATE
-    this.#spill(STATE)
+    code.end() // exit
+    const left = this.#pool.take('i32')
+    code.get(this.#site).op('i32.wrap_i64').set(left)
+    this.#spillAtExit(left)
     this.#storeFlags(undefined)
+    code.get(left).i32(Number(SITE_AWAY)).op('i32.and').if()
     code.get(CPU)
     this.#pushSite()
-    code.get(BUDGET).get(DEPTH).returnCall(this.#target.imports.index('dispatch'))
-    code.end() // exit
+    code.get(BUDGET).get(DEPTH).returnCall(this.#target.imports.index('dispatch')).end()
+    code.get(left).i32(Number(SITE_OUT)).op('i32.and').op('i32.eqz').if()
     code.get(CPU)
     this.#pushSite()
     code.op('i64.store', CPU_RIP)
-    code.get(BUDGET).get(this.#site).i64(SITE_RIP_BITS).op('i64.shr_u').op('i32.wrap_i64')
-    code.op('i32.sub').set(BUDGET)
-    code.end() // out
-    this.#dirty = this.#written & STATE
-    this.#spill(STATE)
-    this.#storeFlags(undefined)
+    code.get(BUDGET).get(left).i32(SITE_RETIRED).op('i32.shr_u').i32(SITE_RETIRED_MASK).op('i32.and')
+    code.op('i32.sub').set(BUDGET).end()
     code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER)
+  }
+
+  /** What the site says of the general registers; vector registers all: their locals are always valid. */
+  #spillAtExit(site: number): void {
+    const code = this.#code
+    this.#dirty = this.#written & XMMS
+    this.#spill(XMMS)
+    this.#dirty = this.#written & GPRS
+    for (const reg of listed(this.#dirty)) {
+      code
+        .get(site)
+        .i32(1 << reg)
+        .op('i32.and')
+        .if()
+      this.#spill(bit(reg))
+      code.end()
+    }
+  }
+
+  /** Leaves through the common exit. `site` as of now: with the registers that are dirty at this place. */
+  #exitAt(site: bigint): void {
+    this.#code
+      .i64(site | (this.#dirty & SITE_DIRTY))
+      .set(this.#site)
+      .br(this.#exit)
   }
 
   /** Pushes the RIP of `site`. */
   #pushSite(): void {
-    this.#code.get(BASE).get(this.#site).op('i64.extend32_s').op('i64.add')
+    this.#code.get(BASE).get(this.#site).i64(SITE_RIP).op('i64.shr_s').op('i64.add')
     this.#truncate()
   }
 
@@ -298,7 +338,7 @@ class RegionCode implements BackEnd {
     code.get(BUDGET).i32(this.#count).op('i32.sub').set(BUDGET)
     if (to !== undefined && this.#leadsTo(to)) return this.#enter(to, rip)
     // A way that was hardly ever taken is kept short: what it takes to leave is written once for all of these.
-    if (!this.#targets.includes(rip)) code.i64(this.#siteOf(rip, 0)).set(this.#site).br(this.#away)
+    if (!this.#targets.includes(rip)) this.#exitAt(this.#siteOf(rip, 0) | SITE_AWAY)
     else this.#elsewhere(rip, undefined)
   }
 
@@ -323,7 +363,7 @@ class RegionCode implements BackEnd {
   /** Goes on at another block of the region, if nothing speaks against it. The budget is settled. */
   #enter(to: number, rip: number): void {
     const code = this.#code
-    if (this.#isBack(to)) this.#ifUsedUp(() => code.i64(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit))
+    if (this.#isBack(to)) this.#ifUsedUp(() => this.#exitAt(this.#siteOf(rip, 0)))
     this.#checkPage(rip)
     code.br(this.#labelOf(to))
   }
@@ -344,7 +384,10 @@ class RegionCode implements BackEnd {
   #toJunction(): void {
     const code = this.#code
     if (this.#isBack(this.#junction))
-      this.#ifUsedUp(() => code.get(CPU).get(this.#jump).op('i64.store', CPU_RIP).br(this.#out))
+      this.#ifUsedUp(() => {
+        code.get(CPU).get(this.#jump).op('i64.store', CPU_RIP)
+        this.#exitAt(SITE_OUT)
+      })
     code.br(this.#labelOf(this.#junction))
   }
 
@@ -472,7 +515,7 @@ class RegionCode implements BackEnd {
     const code = this.#code
     this.#pageTest(distance)
     code.op('i32.eqz').expect(false).if()
-    code.i64(this.#siteOf(rip, 0)).set(this.#site).br(this.#exit)
+    this.#exitAt(this.#siteOf(rip, 0))
     code.end()
   }
 
@@ -501,7 +544,7 @@ class RegionCode implements BackEnd {
   }
 
   #siteOf(rip: number, retired: number): bigint {
-    return BigInt.asUintN(SITE_RIP_BITS, BigInt(rip)) | (BigInt(retired) << BigInt(SITE_RIP_BITS))
+    return (BigInt(rip) << BigInt(SITE_RIP)) | (BigInt(retired) << BigInt(SITE_RETIRED))
   }
 
   other(g: Generator, statement: Parameters<NonNullable<BackEnd['other']>>[1]): void {
@@ -516,7 +559,7 @@ class RegionCode implements BackEnd {
       case 'goto':
         return this.#goto(g, statement.rip)
       case 'leave':
-        code.i64(this.#siteOf(statement.rip, this.#count)).set(this.#site).br(this.#exit)
+        this.#exitAt(this.#siteOf(statement.rip, this.#count))
         return
       case 'crossing':
         this.#pageTest(statement.page / PAGE)
@@ -527,10 +570,7 @@ class RegionCode implements BackEnd {
       case 'valid':
         code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').if()
         this.#flagsToLocals(g, statement.at)
-        code
-          .i64(this.#siteOf(statement.rip, statement.at.retired + 1))
-          .set(this.#site)
-          .br(this.#exit)
+        this.#exitAt(this.#siteOf(statement.rip, statement.at.retired + 1))
         code.end()
         return
       case 'transfer':
@@ -611,7 +651,7 @@ class RegionCode implements BackEnd {
     code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').brIf(wrong)
     code.get(CPU).op('i32.load', CPU_BUDGET).set(BUDGET)
     this.#dirty = 0n
-    this.#reload(this.#used)
+    this.#reload(this.#neededAt[this.#blockAt(returns) ?? 0] ?? 0n)
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
     if ((this.#used & bit(CC_KIND)) !== 0n) code.i32(CC_NONE).set(this.register(CC_KIND, false))
     this.#enter(this.#blockAt(returns) ?? 0, returns)
@@ -640,7 +680,7 @@ class RegionCode implements BackEnd {
   #leave(g: Generator, at: ExitPoint | undefined): void {
     if (!at) throw new Error('an exit without a place')
     this.#flagsToLocals(g, at)
-    g.code.i64(this.#siteOf(at.rip, at.retired)).set(this.#site).br(this.#exit)
+    this.#exitAt(this.#siteOf(at.rip, at.retired))
   }
 
   exit(g: Generator, { exit, at }: Of<'exit'>): void {
@@ -655,7 +695,7 @@ class RegionCode implements BackEnd {
       .i32(at.retired + 1)
       .op('i32.sub')
       .set(BUDGET)
-      .br(this.#out)
+    this.#exitAt(SITE_OUT)
   }
 
   #faultCheck(g: Generator, at: ExitPoint | undefined): void {
