@@ -117,6 +117,13 @@ export type Exit =
   | 'near' // near transfer to args[0], i64
   | 'transfer' // CPU_NEXT_RIP was set by a helper; mode and more may have changed
 
+/** Accesses of a block that are likely to lie in one page: what the first finds of it serves the others. */
+export interface PageGroup {
+  accesses: number
+  /** One of them stores. */
+  writes: boolean
+}
+
 export type Statement =
   | { readonly kind: 'let'; readonly node: Node }
   | { readonly kind: 'do'; readonly op: string; readonly args: readonly Node[]; readonly immediates: readonly number[] }
@@ -129,10 +136,10 @@ export type Statement =
   /** Calls a function by name; what it needs around it is the back end's business. */
   | { readonly kind: 'call'; readonly name: string; readonly args: readonly Node[]; readonly result: Variable | undefined }
   /** Guest memory through the TLB: `bytes` 1, 2, 4, 8 or 16; `stack`: likely in the page where the last access to the stack was. */
-  | { readonly kind: 'load'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack?: boolean; readonly at?: ExitPoint }
-  | { readonly kind: 'store'; readonly value: Node; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack?: boolean; readonly at?: ExitPoint }
+  | { readonly kind: 'load'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack?: boolean; readonly group?: PageGroup | undefined; readonly at?: ExitPoint }
+  | { readonly kind: 'store'; readonly value: Node; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack?: boolean; readonly group?: PageGroup | undefined; readonly at?: ExitPoint }
   /** Address to operate on for a read-modify-write, aligned if `locked`; end publishes it. */
-  | { readonly kind: 'rmwBegin'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly locked: boolean; readonly at?: ExitPoint }
+  | { readonly kind: 'rmwBegin'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly locked: boolean; readonly group?: PageGroup | undefined; readonly at?: ExitPoint }
   | { readonly kind: 'rmwEnd'; readonly at?: ExitPoint }
   /** Writes a register that lives in a local. */
   | { readonly kind: 'setReg'; readonly reg: number; readonly node: Node }

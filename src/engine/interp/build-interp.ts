@@ -14,7 +14,7 @@ import type { Statement } from '../emit/ir.ts'
 import { FunctionBackEnd, InlineBackEnd, STATUS_NEXT } from './back-end.ts'
 import { ALL_IMPORTS, InterpEmit } from './interp-emit.ts'
 import { REGION_PARAMS, defineCommit, defineDispatch, defineReaders } from './dispatch.ts'
-import { defineStackAccess } from './stack-access.ts'
+import { defineElsewhere } from './elsewhere.ts'
 import { emitRun } from './run-function.ts'
 import type { InlineCase } from './run-function.ts'
 import { defineSupport } from './support.ts'
@@ -70,7 +70,7 @@ export function buildInterp(
   const support = withCommit(module, defineSupport(module, imports))
   const regionType = module.type(REGION_PARAMS, ['i32'])
   defineDispatch(module, regionType, regions)
-  defineStackAccess(module, support)
+  defineElsewhere(module, support)
   const handlerType = module.type(['i32', 'i32'], ['i32'])
   const run = module.function(['i32'], ['i32'], 'run')
   module.exportFunction('run', run.index)

@@ -20,21 +20,30 @@ import type { Block, CodeRecord, Region } from './discover.ts'
 import type { SemanticHandler } from './jit-emit.ts'
 import { emitRegion } from './region-code.ts'
 
+interface FunctionType {
+  readonly params: readonly ('i32' | 'i64')[]
+  readonly result?: 'i32' | 'i64'
+}
+
+/** interp/elsewhere.ts */
+function accesses(kind: 'stack' | 'other'): Record<string, FunctionType> {
+  const types: Record<string, FunctionType> = {}
+  for (const bits of [8, 16, 32, 64]) {
+    const value = bits === 64 ? 'i64' : 'i32'
+    types[`${kind}_load${bits}`] = { params: ['i32', 'i64', 'i32'], result: value }
+    types[`${kind}_store${bits}`] = { params: ['i32', 'i64', value, 'i64', 'i32'], result: 'i32' }
+  }
+  return types
+}
+
 /** The exports of interp.wasm that compiled code calls. */
-const SHARED: Readonly<Record<string, { readonly params: readonly ('i32' | 'i64')[]; readonly result?: 'i32' | 'i64' }>> = {
+const SHARED: Readonly<Record<string, FunctionType>> = {
   dispatch: { params: ['i32', 'i64', 'i32', 'i32'], result: 'i32' },
   link: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], result: 'i32' },
   cc_commit: { params: ['i32'] },
   cc_result: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i64' },
   cc_carries: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i32' },
-  stack_load8: { params: ['i32', 'i64', 'i32'], result: 'i32' },
-  stack_load16: { params: ['i32', 'i64', 'i32'], result: 'i32' },
-  stack_load32: { params: ['i32', 'i64', 'i32'], result: 'i32' },
-  stack_load64: { params: ['i32', 'i64', 'i32'], result: 'i64' },
-  stack_store8: { params: ['i32', 'i64', 'i32', 'i64', 'i32'], result: 'i32' },
-  stack_store16: { params: ['i32', 'i64', 'i32', 'i64', 'i32'], result: 'i32' },
-  stack_store32: { params: ['i32', 'i64', 'i32', 'i64', 'i32'], result: 'i32' },
-  stack_store64: { params: ['i32', 'i64', 'i64', 'i64', 'i32'], result: 'i32' },
+  ...accesses('stack'), ...accesses('other'),
 } // prettier-ignore
 
 const RECORD_WORDS = REC_SIZE / 4

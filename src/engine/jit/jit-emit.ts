@@ -46,7 +46,7 @@ import type { LazyFlags } from '../../isa/flags.ts'
 import type { ArithFlag, Cond, FlagsOf, Semantics, Ty, Val } from '../../isa/emit.ts'
 import type { WasmTy } from '../../abi/kernel-imports.types.ts'
 import { Node, node, resolve } from '../emit/ir.ts'
-import type { ExitPoint, Statement, Variable } from '../emit/ir.ts'
+import type { ExitPoint, PageGroup, Statement, Variable } from '../emit/ir.ts'
 import { InterpEmit, importOf } from '../interp/interp-emit.ts'
 import {
   IN_STRUCT,
@@ -60,6 +60,7 @@ import {
 } from './flag-state.ts'
 import type { FlagState, Operation } from './flag-state.ts'
 import { effectsOf } from './helpers.ts'
+import type { PageGroups } from './page-groups.ts'
 import { CC_A, CC_B, CC_KIND, CC_RES, CONTROLS, XMMS, bit, registerAt, typeOf } from './registers.ts'
 
 /** What the instructions of a block hand on to each other. */
@@ -78,6 +79,7 @@ export interface BlockState {
   called: boolean
   /** It ends in a call of code that is part of the region. */
   readonly inlined: boolean
+  readonly groups: PageGroups
 }
 
 export interface SemanticHandler extends Handler {
@@ -143,6 +145,7 @@ export class JitEmit extends InterpEmit {
     if (this.atTop) this.#state.defined |= bit(reg)
     this.#use(bit(reg))
     this.#state.written |= bit(reg)
+    this.#state.groups.changed(reg)
     this.current.push({ kind: 'setReg', reg, node: value })
   }
 
@@ -582,11 +585,18 @@ export class JitEmit extends InterpEmit {
       case 'load':
       case 'store': {
         const stack = this.#onStack(statement.seg, statement.bytes)
-        this.current.push({ ...statement, stack, at: this.#exitPoint() })
+        const group = stack ? undefined : this.#groupOf(statement.bytes, statement.kind === 'store')
+        this.current.push({ ...statement, stack, group, at: this.#exitPoint() })
         return
       }
-      case 'exit':
       case 'rmwBegin':
+        this.current.push({
+          ...statement,
+          group: this.#groupOf(statement.bytes, true),
+          at: this.#exitPoint(),
+        })
+        return
+      case 'exit':
       case 'rmwEnd':
         this.current.push({ ...statement, at: this.#exitPoint() })
         return
@@ -605,6 +615,13 @@ export class JitEmit extends InterpEmit {
       bytes <= word &&
       this.#at.record.getUint16(REC_BASE, true) !== CPU_RBP
     )
+  }
+
+  /** Only what runs whenever the block does; vectors are too often not aligned. */
+  #groupOf(bytes: number, writes: boolean): PageGroup | undefined {
+    return this.atTop && bytes <= 8
+      ? this.#state.groups.of(this.#at.record, this.#at.page, writes)
+      : undefined
   }
 
   protected override resultIn(variable: Variable): Node {
@@ -690,6 +707,8 @@ export class JitEmit extends InterpEmit {
       super.do('i64.store', [this.cpu, this.#ripAt(this.#at.rip)], [CPU_RIP])
       super.do('i64.store', [this.cpu, this.nextRip()], [CPU_NEXT_RIP])
     }
+    // It may go anywhere, and other vCPUs may change what pages mean meanwhile.
+    this.#state.groups.forget()
     if (registers !== 0n) this.current.push({ kind: 'spill', regs: registers })
     const result = into ?? (entry.result ? this.variable(entry.result) : undefined)
     this.current.push({ kind: 'call', name, args: nodes, result })

@@ -8,6 +8,7 @@ import type { Structure } from './graph.ts'
 import { JitEmit } from './jit-emit.ts'
 import type { BlockState } from './jit-emit.ts'
 import { isIndirectJump } from './jump-targets.ts'
+import { PageGroups } from './page-groups.ts'
 import { GPRS, XMMS } from './registers.ts'
 
 const PAGE = 4096
@@ -55,6 +56,7 @@ function recordBlock(region: Region, block: Block, flags: FlagState): RecordedBl
     ended: false,
     called: false,
     inlined: block.callee > 0,
+    groups: new PageGroups(),
   }
   const statements: Statement[] = []
   for (const [index, { handler, record: bytes, rip, page, crosses }] of block.records.entries()) {

@@ -42,7 +42,7 @@ import type { CodeBuilder } from '../../wasm/code.ts'
 import { Generator, LocalPool } from '../emit/generate.ts'
 import type { BackEnd } from '../emit/generate.ts'
 import { resolve } from '../emit/ir.ts'
-import type { ExitPoint, Node, Statement } from '../emit/ir.ts'
+import type { ExitPoint, Node, PageGroup, Statement } from '../emit/ir.ts'
 import { ACCESS } from '../interp/support.ts'
 import type { AccessSize } from '../interp/support.ts'
 import { keyOf } from './discover.ts'
@@ -104,6 +104,14 @@ export interface RegionTarget {
   readonly regionType: number
 }
 
+/** Locals with a page's linear address, all ones = none, and its TLB_HOST. */
+interface FoundPage {
+  readonly page: number
+  readonly host: number
+  /** Accesses of the group that are still to come. */
+  left: number
+}
+
 class RegionCode implements BackEnd {
   readonly #region: Region
   readonly #target: RegionTarget
@@ -125,6 +133,8 @@ class RegionCode implements BackEnd {
   readonly #bounced: number
   /** Where an indirect jump goes, for the junction. */
   readonly #jump: number
+  /** Pages that accesses of the block at hand found, for the accesses that follow. */
+  readonly #pages = new Map<PageGroup, FoundPage>()
   /** What is emitted at the moment. */
   #block = 0
   #dirty = 0n
@@ -310,6 +320,7 @@ class RegionCode implements BackEnd {
     this.#block = index
     this.#dirty = this.#dirtyAt[index] ?? 0n
     this.#pool.reset()
+    this.#pages.clear()
     if (index === this.#junction) return this.#dispatchJump()
     new Generator(this.#code, this.#pool, this).run(entry.statements)
     this.#code.op('unreachable')
@@ -726,63 +737,97 @@ class RegionCode implements BackEnd {
     code.get(entry).op('i32.load', TLB_HOST).get(gva).op('i32.wrap_i64').op('i32.add')
   }
 
-  /** Pushes 1 if an access lies in the page of the last one to the stack; one that is not aligned counts as not. */
-  #inStackPage(code: CodeBuilder, gva: number, bytes: number): void {
-    code
-      .get(gva)
-      .i64(-4096 | (bytes - 1))
-      .op('i64.and')
-    code.get(CPU).op('i64.load', CPU_STACK_PAGE).op('i64.eq').expect(true)
+  /**
+   * Pushes 1 if an access lies in the page that its group found, or where none is given, in that of the last access to the
+   * stack. One that is not aligned counts as not: it may reach into the next page.
+   */
+  #inFound(code: CodeBuilder, gva: number, bytes: number, found: FoundPage | undefined): void {
+    const mask = -4096 | (bytes - 1)
+    code.get(gva).i64(mask).op('i64.and')
+    if (found) code.get(found.page)
+    else code.get(CPU).op('i64.load', CPU_STACK_PAGE)
+    code.op('i64.eq').expect(true)
   }
 
-  #stackHost(code: CodeBuilder, gva: number): void {
-    code.get(CPU).op('i32.load', CPU_STACK_HOST).get(gva).op('i32.wrap_i64').op('i32.add')
+  #foundHost(code: CodeBuilder, gva: number, found: FoundPage | undefined): void {
+    if (found) code.get(found.host)
+    else code.get(CPU).op('i32.load', CPU_STACK_HOST)
+    code.get(gva).op('i32.wrap_i64').op('i32.add')
   }
 
-  #loadStack(g: Generator, { result, bytes, gva, seg, at }: Of<'load'>): void {
+  /** The page that an access of the group before this one found. */
+  #foundBy(group: PageGroup | undefined): FoundPage | undefined {
+    const found = group && this.#pages.get(group)
+    if (found && --found.left === 0) this.#pages.delete(group)
+    return found
+  }
+
+  /** Behind the first access's test of the TLB: pushes the host address, and keeps the page if more of its group follow. */
+  #hostOfFirst(g: Generator, entry: number, gva: number, group: PageGroup | undefined): void {
+    const { code } = g
+    if (!group || group.accesses < 2) return this.#host(code, entry, gva)
+    const found = { page: g.locals.take('i64'), host: g.locals.take('i32'), left: group.accesses - 1 }
+    this.#pages.set(group, found)
+    code.get(gva).i64(-4096).op('i64.and').set(found.page)
+    code.get(entry).op('i32.load', TLB_HOST).tee(found.host)
+    code.get(gva).op('i32.wrap_i64').op('i32.add')
+  }
+
+  /** On the slow way everything may have happened. */
+  #forgetPages(code: CodeBuilder): void {
+    for (const { page } of this.#pages.values()) code.i64(-1n).set(page)
+  }
+
+  #loadFound(g: Generator, { result, bytes, gva, seg, at }: Of<'load'>, found: FoundPage | undefined): void {
     const { code } = g
     const address = g.inLocal(gva)
     const slot = g.slotOf(result)
-    this.#inStackPage(code, address, bytes)
+    this.#inFound(code, address, bytes, found)
     code.if()
-    this.#stackHost(code, address)
+    this.#foundHost(code, address, found)
     code.op(ACCESS[bytes as AccessSize].load).set(slot)
     code.else()
     code.get(CPU).get(address)
     g.value(seg)
-    code.call(this.#target.imports.index(`stack_load${bytes * 8}`)).set(slot)
+    code.call(this.#target.imports.index(`${found ? 'other' : 'stack'}_load${bytes * 8}`)).set(slot)
+    this.#forgetPages(code)
     this.#faultCheck(g, at)
     code.end()
   }
 
-  #storeStack(g: Generator, { value, bytes, gva, seg, at }: Of<'store'>): void {
+  #storeFound(g: Generator, { value, bytes, gva, seg, at }: Of<'store'>, found: FoundPage | undefined): void {
     const { code } = g
     const address = g.inLocal(gva)
     const stored = g.inLocal(value)
-    this.#inStackPage(code, address, bytes)
+    this.#inFound(code, address, bytes, found)
     code.if()
-    this.#stackHost(code, address)
+    this.#foundHost(code, address, found)
     code.get(stored).op(ACCESS[bytes as AccessSize].store)
     code.else()
     code.get(CPU).get(address).get(stored)
     this.#pushRip(at?.rip ?? 0)
-    code.i32(howOf(bytes, seg)).call(this.#target.imports.index(`stack_store${bytes * 8}`))
+    code.i32(howOf(bytes, seg))
+    code.call(this.#target.imports.index(`${found ? 'other' : 'stack'}_store${bytes * 8}`))
+    this.#forgetPages(code)
     code.op('i32.eqz').expect(false).if()
     this.#leave(g, at)
     code.end().end()
   }
 
   load(g: Generator, statement: Of<'load'>): void {
-    if (statement.stack) return this.#loadStack(g, statement)
-    const { result, bytes, gva, seg, at } = statement
+    const found = this.#foundBy(statement.group)
+    if (statement.stack || found) return this.#loadFound(g, statement, found)
+    const { result, bytes, gva, seg, group, at } = statement
     const { code } = g
     const address = g.inLocal(gva)
     const entry = g.locals.take('i32')
     const slot = g.slotOf(result)
     const access = ACCESS[bytes as AccessSize]
-    this.#lookUp(g, address, bytes, TLB_READ, entry)
+    // Where a store follows, what may only be read counts as not found.
+    const stores = group !== undefined && group.writes && group.accesses > 1
+    this.#lookUp(g, address, bytes, stores ? TLB_WRITE : TLB_READ, entry)
     code.expect(true).if()
-    this.#host(code, entry, address)
+    this.#hostOfFirst(g, entry, address, group)
     code.op(access.load).set(slot)
     code.else()
     if (bytes === 16) {
@@ -790,17 +835,20 @@ class RegionCode implements BackEnd {
       g.value(seg)
       code.call(this.#target.imports.index('mem_load128')).get(CPU).op('v128.load', BOUNCE).set(slot)
     } else {
+      if (stores) code.get(CPU)
       code.get(address)
       g.value(seg)
-      code.call(this.#target.imports.index(`mem_load${bytes * 8}`)).set(slot)
+      code.call(this.#target.imports.index(`${stores ? 'other' : 'mem'}_load${bytes * 8}`)).set(slot)
     }
+    this.#forgetPages(code)
     this.#faultCheck(g, at)
     code.end()
   }
 
   store(g: Generator, statement: Of<'store'>): void {
-    if (statement.stack) return this.#storeStack(g, statement)
-    const { value, bytes, gva, seg, at } = statement
+    const found = this.#foundBy(statement.group)
+    if (statement.stack || found) return this.#storeFound(g, statement, found)
+    const { value, bytes, gva, seg, group, at } = statement
     const { code } = g
     const address = g.inLocal(gva)
     const stored = g.inLocal(value)
@@ -808,9 +856,10 @@ class RegionCode implements BackEnd {
     const access = ACCESS[bytes as AccessSize]
     this.#lookUp(g, address, bytes, TLB_WRITE, entry)
     code.expect(true).if()
-    this.#host(code, entry, address)
+    this.#hostOfFirst(g, entry, address, group)
     code.get(stored).op(access.store)
     code.else()
+    this.#forgetPages(code)
     if (bytes === 16) this.#storeVector(g, address, stored, seg, at)
     else {
       code.get(address).get(stored)
@@ -846,14 +895,16 @@ class RegionCode implements BackEnd {
     code.end()
   }
 
-  rmwBegin(g: Generator, { result, bytes, gva, seg, locked, at }: Of<'rmwBegin'>): void {
+  rmwBegin(g: Generator, { result, bytes, gva, seg, locked, group, at }: Of<'rmwBegin'>): void {
     const { code } = g
     const address = g.inLocal(gva)
     const entry = g.locals.take('i32')
     const host = g.slotOf(result)
+    const found = this.#foundBy(group)
     code.i32(0).set(this.#bounced)
-    this.#lookUp(g, address, bytes, TLB_WRITE, entry)
-    if (locked && bytes > 1) {
+    if (found) this.#inFound(code, address, bytes, found)
+    else this.#lookUp(g, address, bytes, TLB_WRITE, entry)
+    if (locked && bytes > 1 && !found) {
       code
         .get(address)
         .op('i32.wrap_i64')
@@ -863,9 +914,11 @@ class RegionCode implements BackEnd {
         .op('i32.and')
     }
     code.expect(true).if()
-    this.#host(code, entry, address)
+    if (found) this.#foundHost(code, address, found)
+    else this.#hostOfFirst(g, entry, address, group)
     code.set(host)
     code.else()
+    this.#forgetPages(code)
     this.#mayStore(g, address, bytes, at)
     code.get(address).i32(bytes | (locked ? 0x100 : 0))
     g.value(seg)
@@ -880,6 +933,7 @@ class RegionCode implements BackEnd {
     const { code } = g
     code.get(this.#bounced).expect(false).if()
     code.call(this.#target.imports.index('mem_rmw_end'))
+    this.#forgetPages(code)
     this.#faultCheck(g, at)
     code.end()
   }

@@ -1,9 +1,9 @@
 /**
- * Accesses of compiled code to the stack where it does not lie in the page that was found last (CPU_STACK_PAGE): they look it up
- * and remember it for the accesses that follow.
+ * Accesses of compiled code that do not lie in the page that they were expected in: those to the stack look it up and remember
+ * it for the accesses that follow (CPU_STACK_PAGE), others only look it up.
  *
- *   stack_load{8,16,32,64}(cpu, gva, seg)                 the value; check CPU_FAULT
- *   stack_store{8,16,32,64}(cpu, gva, value, rip, how)    0 = the code has to be left, as jit_store() of the kernel
+ *   stack_load{8,16,32,64}, other_load… (cpu, gva, seg)                  the value; check CPU_FAULT
+ *   stack_store{8,16,32,64}, other_store… (cpu, gva, value, rip, how)    0 = the code has to be left, as jit_store() of the kernel
  */
 import { CPU_STACK_HOST, CPU_STACK_PAGE, TLB_HOST, TLB_READ, TLB_WRITE } from '../../abi/layout.ts'
 import type { CodeBuilder } from '../../wasm/code.ts'
@@ -11,7 +11,8 @@ import type { ModuleBuilder } from '../../wasm/module.ts'
 import { ACCESS, tlbEntry, tlbHit, tlbHost } from './support.ts'
 import type { Support } from './support.ts'
 
-export const STACK_SIZES = [1, 2, 4, 8] as const
+const SIZES = [1, 2, 4, 8] as const
+type Size = (typeof SIZES)[number]
 
 const [CPU, GVA] = [0, 1]
 
@@ -20,16 +21,18 @@ function remember(code: CodeBuilder, entry: number): void {
   code.get(CPU).get(entry).op('i32.load', TLB_HOST).op('i32.store', CPU_STACK_HOST)
 }
 
-export function defineStackAccess(module: ModuleBuilder, support: Support): void {
-  for (const bytes of STACK_SIZES) {
-    defineLoad(module, support, bytes)
-    defineStore(module, support, bytes)
+export function defineElsewhere(module: ModuleBuilder, support: Support): void {
+  for (const bytes of SIZES) {
+    for (const stack of [true, false]) {
+      defineLoad(module, support, bytes, stack)
+      defineStore(module, support, bytes, stack)
+    }
   }
 }
 
-function defineLoad(module: ModuleBuilder, support: Support, bytes: (typeof STACK_SIZES)[number]): void {
+function defineLoad(module: ModuleBuilder, support: Support, bytes: Size, stack: boolean): void {
   const { type, load } = ACCESS[bytes]
-  const name = `stack_load${bytes * 8}`
+  const name = `${stack ? 'stack' : 'other'}_load${bytes * 8}`
   const { code, index } = module.function(['i32', 'i64', 'i32'], [type], name)
   const seg = 2
   const entry = code.local('i32')
@@ -37,7 +40,7 @@ function defineLoad(module: ModuleBuilder, support: Support, bytes: (typeof STAC
   code.set(entry)
   tlbHit(code, entry, GVA, bytes, TLB_WRITE)
   code.if()
-  remember(code, entry)
+  if (stack) remember(code, entry)
   tlbHost(code, entry, GVA)
   code.op(load).return().end()
   tlbHit(code, entry, GVA, bytes, TLB_READ)
@@ -52,9 +55,9 @@ function defineLoad(module: ModuleBuilder, support: Support, bytes: (typeof STAC
   module.exportFunction(name, index)
 }
 
-function defineStore(module: ModuleBuilder, support: Support, bytes: (typeof STACK_SIZES)[number]): void {
+function defineStore(module: ModuleBuilder, support: Support, bytes: Size, stack: boolean): void {
   const { type, store } = ACCESS[bytes]
-  const name = `stack_store${bytes * 8}`
+  const name = `${stack ? 'stack' : 'other'}_store${bytes * 8}`
   const { code, index } = module.function(['i32', 'i64', type, 'i64', 'i32'], ['i32'], name)
   const [value, rip, how] = [2, 3, 4]
   const entry = code.local('i32')
@@ -62,7 +65,7 @@ function defineStore(module: ModuleBuilder, support: Support, bytes: (typeof STA
   code.set(entry)
   tlbHit(code, entry, GVA, bytes, TLB_WRITE)
   code.if()
-  remember(code, entry)
+  if (stack) remember(code, entry)
   tlbHost(code, entry, GVA)
   code.get(value).op(store).i32(1).return().end()
   code.get(GVA).get(value)
