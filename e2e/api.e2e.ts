@@ -1,9 +1,11 @@
 /** The public API under Node, as a program that has webkvm as a dependency sees it. */
 import { execFileSync } from 'node:child_process'
 import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
 
 import type { MachineOptions } from '#machine/config.ts'
+import type { MachineHost, VcpuThread } from '#machine/host.ts'
 import type { Machine } from '#machine/machine.ts'
 import { ConfigError, WaitError, createMachine, createNodeHost } from '#node.ts'
 import { debugExitGuest, printGuest, spinGuest, tripleFaultGuest } from './tiny-guests.ts'
@@ -13,6 +15,18 @@ const machines: Machine[] = []
 
 async function create(options: MachineOptions): Promise<Machine> {
   const machine = await createMachine({ memory: '16M', cpus: 1, ...options }, createNodeHost())
+  machines.push(machine)
+  return machine
+}
+
+/** A machine whose compiler runs in the thread that `spawn` makes. */
+async function createWithCompiler(spawn: (host: MachineHost) => VcpuThread): Promise<Machine> {
+  const host = createNodeHost()
+  const replaced: MachineHost = {
+    ...host,
+    spawnVcpu: (name) => (name === 'compiler' ? spawn(host) : host.spawnVcpu(name)),
+  }
+  const machine = await createMachine({ kernel: spinGuest(), memory: '16M', cpus: 1 }, replaced)
   machines.push(machine)
   return machine
 }
@@ -86,6 +100,31 @@ describe('a machine', () => {
     machine.start()
     expect((await error).message).toMatch(/triple-faulted[\s\S]*rip=0000000000100027[\s\S]*int3/)
     expect(machine.state).toBe('crashed')
+  })
+
+  test('stops with a message when its compiler fails', async () => {
+    const machine = await createWithCompiler((host) => {
+      const thread = host.spawnVcpu('compiler')
+      const post = thread.post.bind(thread)
+      thread.post = (message) =>
+        post(message.type === 'compile' ? { ...message, mailboxes: [new SharedArrayBuffer(0)] } : message)
+      return thread
+    })
+    const error = machine.once('error')
+    machine.start()
+    expect((await error).message).toMatch(/code generation: /)
+    expect(machine.state).toBe('crashed')
+  })
+
+  test('stops with a message when the thread of its compiler dies', async () => {
+    // No module: importing it throws.
+    const vcpuWorker = pathToFileURL(path.join(ROOT, 'package.json'))
+    const broken = createNodeHost({ vcpuWorker })
+    const machine = await createWithCompiler(() => broken.spawnVcpu('compiler'))
+    expect(await machine.ended()).toMatchObject({
+      state: 'crashed',
+      reason: expect.stringMatching(/the compiler's worker died: /),
+    })
   })
 
   test('sends traces that are switched on while it runs, and stops', async () => {

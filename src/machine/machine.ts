@@ -80,6 +80,7 @@ export class Machine {
   readonly shell: Shell
   readonly #parts: MachineParts
   #state: MachineState = 'created'
+  #ended: StateEvent | undefined
   /** vCPUs known to be outside guest code. */
   readonly #parked = new Set<number>()
   #onParked: (() => void) | undefined
@@ -118,10 +119,10 @@ export class Machine {
     return this.#parts.events.once(name)
   }
 
-  /** Resolves when the machine stops or crashes. */
+  /** Resolves with how the machine stopped or crashed, also when that was before. */
   ended(): Promise<StateEvent> {
     return new Promise((resolve) => {
-      if (this.#state === 'stopped' || this.#state === 'crashed') return resolve({ state: this.#state })
+      if (this.#ended) return resolve(this.#ended)
       const stop = this.on('state', (event) => {
         if (event.state !== 'stopped' && event.state !== 'crashed') return
         stop()
@@ -321,6 +322,7 @@ export class Machine {
   #end(event: StateEvent): void {
     if (this.#state === 'stopped' || this.#state === 'crashed') return
     const { cpus, request, hub, threads, compiler } = this.#parts
+    this.#ended = event
     for (const cpu of cpus) request(cpu, REQ_STOP)
     hub.dispose()
     for (const thread of threads) thread.terminate()

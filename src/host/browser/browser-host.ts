@@ -7,6 +7,7 @@ import { HostFeatureError } from '#machine/host.ts'
 import type { EngineModules, MachineHost, VcpuThread } from '#machine/host.ts'
 import { readBlob } from '../common/blobs.ts'
 import { BlobDisk, BytesDisk, OverlayDisk, isBlockBackend } from '../common/disks.ts'
+import { FailureLatch } from '../common/failure-latch.ts'
 import { HttpRangeDisk, fetchImage } from '../common/http.ts'
 import { missingFeatures } from './features.ts'
 import { PersistentDisk } from './persistent-disk.ts'
@@ -105,9 +106,16 @@ async function openBase(source: ImageSource, name: string): Promise<BlockBackend
 
 class BrowserVcpuThread implements VcpuThread {
   readonly #worker: Worker
+  readonly #failures = new FailureLatch()
 
   constructor(name: string) {
     this.#worker = new Worker(new URL('../../../workers/vcpu.ts', import.meta.url), { type: 'module', name })
+    this.#worker.addEventListener('error', ({ message }) =>
+      this.#failures.report(new Error(message === '' ? 'the worker script could not be loaded' : message)),
+    )
+    this.#worker.addEventListener('messageerror', () =>
+      this.#failures.report(new Error('a message from the worker could not be read')),
+    )
   }
 
   post(message: ToVcpu | ToCompiler): void {
@@ -119,12 +127,7 @@ class BrowserVcpuThread implements VcpuThread {
   }
 
   onFailure(listener: (error: Error) => void): void {
-    this.#worker.addEventListener('error', (event) =>
-      listener(new Error(event.message === '' ? 'the worker script could not be loaded' : event.message)),
-    )
-    this.#worker.addEventListener('messageerror', () =>
-      listener(new Error('a message from the worker could not be read')),
-    )
+    this.#failures.listen(listener)
   }
 
   terminate(): void {

@@ -10,6 +10,7 @@ import type { FromVcpu, ToCompiler, ToVcpu } from '#abi/messages.types.ts'
 import type { HostClock } from '#hub/ports.ts'
 import type { EngineModules, MachineHost, VcpuThread } from '#machine/host.ts'
 import { HostFeatureError } from '#machine/host.ts'
+import { FailureLatch } from '../common/failure-latch.ts'
 import { openNodeDisk, readNodeImage } from './node-images.ts'
 
 export interface NodeHostOptions {
@@ -71,10 +72,13 @@ async function loadEngine(folder: URL): Promise<EngineModules> {
 
 class NodeVcpuThread implements VcpuThread {
   readonly #worker: Worker
+  readonly #failures = new FailureLatch()
 
   constructor(file: URL, name: string) {
     // Without the parent's own flags: some, such as --input-type, make a worker fail.
     this.#worker = new Worker(file, { name, execArgv: [] })
+    this.#worker.on('error', this.#failures.report)
+    this.#worker.on('messageerror', this.#failures.report)
     this.#worker.unref()
   }
 
@@ -87,8 +91,7 @@ class NodeVcpuThread implements VcpuThread {
   }
 
   onFailure(listener: (error: Error) => void): void {
-    this.#worker.on('error', (error) => listener(error instanceof Error ? error : new Error(String(error))))
-    this.#worker.on('messageerror', listener)
+    this.#failures.listen(listener)
   }
 
   terminate(): void {
