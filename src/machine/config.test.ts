@@ -6,8 +6,8 @@ const thresholdOf = (jit: MachineOptions['jit']): number =>
 
 describe('the jit option', () => {
   test('has a threshold of its own', () => {
-    expect(thresholdOf(true)).toBe(16_384)
-    expect(thresholdOf(undefined)).toBe(16_384)
+    expect(thresholdOf(true)).toBe(65_536)
+    expect(thresholdOf(undefined)).toBe(65_536)
   })
 
   test('is off with false and with 0', () => {
