@@ -25,6 +25,10 @@ export interface BackEnd {
   pureCall?(g: Generator, name: string): void
   /** The local of a register, before it is written there if `written`. */
   register?(reg: number, written: boolean): number
+  /** After a register was written to its local. */
+  registerWritten?(statement: Of<'setReg'>): void
+  /** Around statements that run on one way only. */
+  aside?(body: () => void): void
 }
 
 /** Locals of one function, handed out by type; handlers that share a function reuse them. */
@@ -136,10 +140,10 @@ export class Generator {
         this.value(statement.condition)
         this.#keepReads(writtenBy(statement.then) | writtenBy(statement.otherwise))
         code.if()
-        this.#list(statement.then)
+        this.#aside(() => this.#list(statement.then))
         if (statement.otherwise.length > 0) {
           code.else()
-          this.#list(statement.otherwise)
+          this.#aside(() => this.#list(statement.otherwise))
         }
         code.end()
         return
@@ -147,16 +151,18 @@ export class Generator {
         const [rare, end] = [new Label('rare'), new Label('end')]
         this.#keepReads(writtenBy(statement.rare))
         code.block(end).block(rare)
-        for (const condition of statement.all) {
-          this.value(condition)
-          code.op('i32.eqz').brIf(rare)
-        }
-        for (const condition of statement.any) {
-          this.value(condition)
-          code.brIf(end)
-        }
+        this.#aside(() => {
+          for (const condition of statement.all) {
+            this.value(condition)
+            code.op('i32.eqz').brIf(rare)
+          }
+          for (const condition of statement.any) {
+            this.value(condition)
+            code.brIf(end)
+          }
+        })
         code.end()
-        this.#list(statement.rare)
+        this.#aside(() => this.#list(statement.rare))
         code.end()
         return
       }
@@ -164,14 +170,17 @@ export class Generator {
         const label = new Label('again')
         this.#keepReads(writtenBy(statement.body))
         code.loop(label)
-        this.#list(statement.body)
-        this.value(statement.again)
+        this.#aside(() => {
+          this.#list(statement.body)
+          this.value(statement.again)
+        })
         code.brIf(label).end()
         return
       }
       case 'exit':
         return this.#backEnd.exit(this, statement)
       case 'call':
+        this.#settleReads()
         return this.#backEnd.call(this, statement)
       case 'load':
         return this.#backEnd.load(this, statement)
@@ -185,6 +194,7 @@ export class Generator {
         this.value(statement.node)
         this.#keepReads(1n << BigInt(statement.reg))
         code.set(this.#registerLocal(statement.reg, true))
+        this.#backEnd.registerWritten?.(statement)
         return
       case 'reload':
         this.#keepReads(statement.regs)
@@ -196,6 +206,18 @@ export class Generator {
       case 'valid':
       case 'crossing':
         return this.#backEnd.other?.(this, statement)
+    }
+  }
+
+  #aside(body: () => void): void {
+    if (this.#backEnd.aside) this.#backEnd.aside(body)
+    else body()
+  }
+
+  /** Before registers may change behind the code's back: what was read of them and is still wanted has to be in its local. */
+  #settleReads(): void {
+    for (const [reg, reads] of this.#reads) {
+      if (reads.some((read) => read.uses > 0 && read.slot < 0)) this.#registerLocal(reg, false)
     }
   }
 

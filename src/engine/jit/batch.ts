@@ -2,7 +2,7 @@
  * Regions on their way from the thread of a vCPU, which forms them, to the thread that generates their code: as words. And that
  * generation: one module for a batch.
  *
- *   batch   first, regions;  region  mode, entry, address, links: count and addresses, jumped: count and rips,
+ *   batch   first, regions;  region  mode, entry, slow ways, address, links: count and addresses, jumped: count and rips,
  *           pages: count and (distance, gfn), contexts: count and (parent, entry, returns), blocks
  *   block   context, callee, rip, goes on, targets: count and rips, records: count;  record  rip, page, crosses, the 32 bytes
  */
@@ -98,8 +98,18 @@ export function encodeBatch({ first, regions }: Batch, words: Int32Array): numbe
 }
 
 function wordsOf({ region, address, links }: BatchRegion): number[] {
-  const { mode, entry, jumped, pages, contexts, blocks } = region
-  const list = [mode, entry, address, links.length, ...links, jumped.length, ...jumped, pages.size]
+  const { mode, entry, slowWays, jumped, pages, contexts, blocks } = region
+  const list = [
+    mode,
+    entry,
+    slowWays ? 1 : 0,
+    address,
+    links.length,
+    ...links,
+    jumped.length,
+    ...jumped,
+    pages.size,
+  ]
   for (const [distance, gfn] of pages) list.push(distance, gfn)
   list.push(contexts.length)
   for (const context of contexts) list.push(context.parent, context.entry, context.returns)
@@ -150,13 +160,14 @@ class Reader {
   }
 
   region(): BatchRegion {
-    const [mode, entry, address] = [this.next(), this.next(), this.next() >>> 0]
+    const [mode, entry, slowWays] = [this.next(), this.next(), this.next() === 1]
+    const address = this.next() >>> 0
     const links = this.list(() => this.next() >>> 0)
     const jumped = this.list(() => this.next())
     const pages = new Map(this.list(() => [this.next(), this.next()] as const))
     const contexts = this.list(() => ({ parent: this.next(), entry: this.next(), returns: this.next() }))
     const blocks = this.list(() => this.block())
-    return { region: { mode, entry, jumped, pages, contexts, blocks }, address, links }
+    return { region: { mode, entry, slowWays, jumped, pages, contexts, blocks }, address, links }
   }
 }
 

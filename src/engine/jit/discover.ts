@@ -43,6 +43,8 @@ export interface CodeRecord {
 interface DecodedRecord extends CodeRecord {
   /** Of a direct branch: it is hardly ever taken. */
   readonly rare: boolean
+  /** Another region begins here. */
+  readonly entry: boolean
 }
 
 export interface Context {
@@ -69,6 +71,8 @@ export interface Region {
   /** gpa of the entry's page, and the mode. */
   readonly mode: number
   readonly entry: number
+  /** Accesses whose page is not in the TLB have a slow way in the region, instead of leaving it. */
+  readonly slowWays: boolean
   /** In order of discovery; the entry first. */
   readonly blocks: readonly Block[]
   readonly contexts: readonly Context[]
@@ -97,6 +101,10 @@ export interface Place {
   readonly gfns: ReadonlyMap<number, number>
   /** gfn of any page by distance, if it is known: it may be wrong, compiled code looks. */
   readonly farGfn?: (distance: number) => number | undefined
+  /** gpas where regions begin that are not in force yet. */
+  readonly entries?: ReadonlySet<number>
+  /** See Region. */
+  readonly slowWays?: boolean
   /** A branch taken less often than this is followed only by leaving the region. */
   readonly rare: number
 }
@@ -159,7 +167,8 @@ class Former {
     const bytes = new Uint8Array(REC_SIZE)
     bytes.set(new Uint8Array(view.buffer, address, REC_SIZE))
     let record = new DataView(bytes.buffer)
-    if (record.getUint16(REC_OP, true) === HANDLER_REGION) {
+    const compiled = record.getUint16(REC_OP, true) === HANDLER_REGION
+    if (compiled) {
       const region = record.getUint32(REC_IMM + 4, true)
       bytes.set(new Uint8Array(view.buffer, region + REGION_SAVED, REC_SIZE))
       record = new DataView(bytes.buffer)
@@ -167,7 +176,9 @@ class Former {
     const op = record.getUint16(REC_OP, true)
     const handler = op < HANDLER_FIRST ? undefined : this.#source.handler(op)
     if (!handler || !compilable(handler, record, this.#place.mode)) return undefined
-    return { handler, record, rare: this.#isRare(handler, record, gpa), rip, page: distance * PAGE, crosses }
+    const rare = this.#isRare(handler, record, gpa)
+    const entry = compiled || this.#place.entries?.has(Number(gpa)) === true
+    return { handler, record, rare, entry, rip, page: distance * PAGE, crosses }
   }
 
   #isRare(handler: SemanticHandler, record: DataView, gpa: bigint): boolean {
@@ -194,6 +205,7 @@ class Former {
     return {
       mode,
       entry: this.#entry,
+      slowWays: this.#place.slowWays ?? false,
       blocks,
       contexts: this.#contexts,
       jumped,
@@ -233,9 +245,15 @@ class Former {
     this.#waiting.push({ context, rip })
   }
 
-  #take(context: number, rip: number): boolean {
+  /** Code that another region has already is left to it: to go there costs little, to compile it again costs a lot. */
+  #isOthers(context: number, { rip, entry }: DecodedRecord): boolean {
+    return this.#own >= 64 && entry && context === 0 && rip !== this.#entry && !this.#jumps?.all.has(rip)
+  }
+
+  #take(context: number, value: DecodedRecord): boolean {
+    const { rip } = value
     const key = keyOf(context, rip)
-    if (this.#taken.has(key)) return false
+    if (this.#taken.has(key) || this.#isOthers(context, value)) return false
     if (context === 0) {
       if (this.#own >= (this.#jumps?.all.size ? JUMPING_INSTRUCTIONS_MAX : INSTRUCTIONS_MAX)) return false
       this.#own++
@@ -247,7 +265,7 @@ class Former {
   /** Takes the instructions from a place on, up to the next branch. */
   #follow(context: number, rip: number): void {
     let at = rip
-    for (let value = this.#at(at); value && this.#take(context, at); value = this.#at(at)) {
+    for (let value = this.#at(at); value && this.#take(context, value); value = this.#at(at)) {
       const next = at + value.record.getUint8(REC_LEN)
       const callee = this.#inline(context, value, next)
       if (callee) this.#lead(callee, this.#contexts[callee]?.entry ?? 0)

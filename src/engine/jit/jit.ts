@@ -27,7 +27,7 @@ import {
   TLB_EXEC,
   TLB_GFN,
 } from '../../abi/layout.ts'
-import { REC_OP } from '../../abi/record.ts'
+import { RECF_MISSES, REC_FLAGS, REC_OP } from '../../abi/record.ts'
 import { HANDLER_CROSS, HANDLER_REGION } from '../../isa/handlers.ts'
 import { knownHandlers, linksOf } from './batch.ts'
 import type { BatchRegion } from './batch.ts'
@@ -92,6 +92,8 @@ export class Jit {
     | { readonly addresses: readonly number[]; readonly first: number; readonly flushes: number }
     | undefined
   #space: RegionSpace
+  /** gpas of what the batch at hand has already. */
+  readonly #entries = new Set<number>()
   #next = 0
   #bytes = 0
   #dropped = 0
@@ -151,6 +153,7 @@ export class Jit {
       this.#forget()
     }
     const start = now()
+    this.#entries.clear()
     const regions = places.flatMap((place) => this.#form(place) ?? [])
     this.#count(JIT_STAT_CODEGEN_NS, now() - start)
     const count = regions.length === 0 ? 0 : compiler.submit({ first: this.#next, regions })
@@ -195,7 +198,7 @@ export class Jit {
     const bits = (mode & MODE_CS_MASK) === MODE_CS64 ? 64 : 32
     const farGfn = (distance: number): number | undefined =>
       this.#gfnOf(BigInt.asUintN(bits, vpage + BigInt(distance) * 4096n))
-    return { gpa, mode, gfns, farGfn, rare: Math.ceil((mask + 1) / 64) }
+    return { gpa, mode, gfns, farGfn, entries: this.#entries, rare: Math.ceil((mask + 1) / 64) }
   }
 
   /** gfn that may be fetched from at a linear page, as far as the TLB knows. */
@@ -216,8 +219,10 @@ export class Jit {
     const op = this.#view.getUint16(record + REC_OP, true)
     // In front of an instruction that crosses into the next page stands a guard, which must stay.
     if (op === HANDLER_CROSS || op === HANDLER_REGION) return undefined
-    const region = formRegion(this.#source, place)
+    const slowWays = (this.#view.getUint8(record + REC_FLAGS) & RECF_MISSES) !== 0
+    const region = formRegion(this.#source, { ...place, slowWays })
     if (!region) return undefined
+    this.#entries.add(Number(gpa))
     const address = kernel.jit_region(record) >>> 0
     if (address === 0) return undefined
     for (const gfn of region.pages.values()) {

@@ -1,6 +1,6 @@
 /**
  * One region as one WebAssembly function (cpu, base, budget, depth) -> REGION_*: blocks under structured control flow,
- * registers in locals, loaded at the entry and stored where it is left.
+ * registers in locals as far as known-state.ts says.
  *
  * Callees that are part of the region are entered and left by branches: what a return finds on the stack is compared with
  * where the call was.
@@ -8,14 +8,10 @@
  * Leaving: a fault, a request and what only the run loop can do go through one common exit; `site` says where it was. Guest
  * calls nest as WebAssembly calls: what comes back goes on here only if it returned to the right place and this code stands.
  */
-import { CALL_DEPTH_MAX, CC_CANONICAL, CC_NONE, REGION_ENTER, REGION_NEAR } from '../../abi/jit.ts'
+import { CALL_DEPTH_MAX, REGION_ENTER, REGION_NEAR } from '../../abi/jit.ts'
 import { LINK_GFN, LINK_INDEX, LINK_REGION, REGION_VALID } from '../../abi/code-cache.ts'
 import {
   CPU_BUDGET,
-  CPU_CC_A,
-  CPU_CC_B,
-  CPU_CC_KIND,
-  CPU_CC_RES,
   CPU_FAULT,
   CPU_INHIBIT,
   CPU_NEXT_RIP,
@@ -48,45 +44,29 @@ import type { AccessSize } from '../interp/support.ts'
 import { keyOf } from './discover.ts'
 import type { Region } from './discover.ts'
 import { findHash } from './perfect-hash.ts'
-import { dirtyAtStart, neededAtStart, record, successorsOf, transferOf } from './region-blocks.ts'
+import { KnownState, deadWrites } from './known-state.ts'
+import { record, successorsOf, transferOf } from './region-blocks.ts'
 import type { RecordedBlock } from './region-blocks.ts'
 import { structure } from './graph.ts'
 import type { Structure } from './graph.ts'
-import {
-  CC_A,
-  CC_B,
-  CC_KIND,
-  CC_RES,
-  CONTROLS,
-  CR0,
-  GPRS,
-  XMMS,
-  XMM_FIRST,
-  bit,
-  listed,
-  offsetOf,
-  typeOf,
-} from './registers.ts'
+import { CC_A, CC_B, CC_KIND, CC_RES, CR0, bit } from './registers.ts'
 
 type Of<Kind extends Statement['kind']> = Extract<Statement, { readonly kind: Kind }>
 
 const [CPU, BASE, BUDGET, DEPTH] = [0, 1, 2, 3]
 const PAGE = 4096
-const STATE = GPRS | XMMS
 const ENTRY_MASK = (TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT
 const BOUNCE = CPU_SCRATCH + (CPU_SCRATCH_SLOTS - 1) * 16
-/**
- * `site`: from bit 0 on, the general registers that are newer than in the CPU struct; how the region is left; instructions retired
- * in the block; RIP relative to the first page. What is mostly small is at the top, so that the constants are short.
- */
-const SITE_DIRTY = 0xffffn
+/** `site`, from bit 0 on: how the region is left; instructions retired in the block; RIP relative to the first page. */
 /** To other compiled code or the interpreter, the budget is settled. */
-const SITE_AWAY = 1n << 16n
+const SITE_AWAY = 1n << 0n
 /** CPU_RIP and the budget are settled. */
-const SITE_OUT = 1n << 17n
-const SITE_RETIRED = 18
-const SITE_RETIRED_MASK = 1023
-const SITE_RIP = 28
+const SITE_OUT = 1n << 1n
+/** In front of an access whose page is not in the TLB. */
+const SITE_MISSED = 1n << 2n
+const SITE_RETIRED = 3
+const SITE_RETIRED_MASK = 511
+const SITE_RIP = 12
 
 /** Functions that compiled code calls. */
 export interface Imports {
@@ -120,24 +100,29 @@ class RegionCode implements BackEnd {
   readonly #successors: readonly (readonly number[])[]
   readonly #shape: Structure
   readonly #recorded: readonly RecordedBlock[]
-  readonly #dirtyAt: readonly bigint[]
-  readonly #neededAt: readonly bigint[]
-  readonly #used: bigint
-  readonly #written: bigint
+  readonly #known: KnownState
+  /** What is known where a block begins that is reached from one place only. */
+  readonly #knownAt = new Map<number, KnownState['snapshot']>()
+  /** How many ways lead to each block. */
+  readonly #ways: readonly number[]
   readonly #pool: LocalPool
-  readonly #locals: number[] = []
   readonly #labels = new Map<number, Label>()
   readonly #exit = new Label('exit')
+  /** As #exit, for where the flags are in locals that the CPU struct does not know yet. */
+  readonly #flagsExit = new Label('exit with flags')
   readonly #site: number
   readonly #tlb: number
   readonly #bounced: number
+  /** Page of the last access to the stack and its TLB_HOST, where KnownState says that they hold one. */
+  readonly #stackPage: number
+  readonly #stackHost: number
   /** Where an indirect jump goes, for the junction. */
   readonly #jump: number
   /** Pages that accesses of the block at hand found, for the accesses that follow. */
   readonly #pages = new Map<PageGroup, FoundPage>()
   /** What is emitted at the moment. */
   #block = 0
-  #dirty = 0n
+  #dead: ReadonlySet<Statement> = new Set()
 
   constructor(region: Region, target: RegionTarget) {
     this.#region = region
@@ -149,22 +134,13 @@ class RegionCode implements BackEnd {
     this.#successors = all.map((list, from) => list.filter((to) => !irregular.has(`${from} ${to}`)))
     this.#shape = structure({ successors: this.#successors })
     this.#recorded = record(region, this.#shape, this.#successors)
-    this.#dirtyAt = dirtyAtStart(this.#recorded, this.#shape.order, this.#successors)
-    const states = this.#shape.order.flatMap((index) => this.#recorded[index]?.state ?? [])
-    this.#used = states.reduce((sum, { used }) => sum | used, 0n)
-    this.#written = states.reduce((sum, { written }) => sum | written, 0n)
-    const vectors = this.#written & XMMS
-    this.#neededAt = neededAtStart(
-      this.#recorded,
-      this.#shape.order,
-      this.#successors,
-      this.#dirtyAt,
-      vectors,
-    )
-    for (const reg of listed(this.#used)) this.#locals[reg] = this.#code.local(typeOf(reg))
+    this.#known = new KnownState(this.#code)
+    this.#ways = waysTo(region, this.#successors)
     this.#site = this.#code.local('i64')
     this.#tlb = this.#code.local('i32')
     this.#bounced = this.#code.local('i32')
+    this.#stackPage = this.#code.local('i64')
+    this.#stackHost = this.#code.local('i32')
     this.#jump = this.#code.local('i64')
     this.#pool = new LocalPool(this.#code)
   }
@@ -176,51 +152,38 @@ class RegionCode implements BackEnd {
       this.#storeRip(this.#region.entry)
       code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER).return()
     })
-    this.#reload(this.#neededAt[0] ?? 0n)
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
-    code.block(this.#exit)
+    code.block(this.#exit).block(this.#flagsExit)
     this.#tree(0)
+    code.end() // exit with flags
+    this.#known.storeFlagLocals(undefined)
     code.end() // exit
-    const left = this.#pool.take('i32')
-    code.get(this.#site).op('i32.wrap_i64').set(left)
-    this.#spillAtExit(left)
-    this.#storeFlags(undefined)
-    code.get(left).i32(Number(SITE_AWAY)).op('i32.and').if()
+    const how = this.#pool.take('i32')
+    code.get(this.#site).op('i32.wrap_i64').tee(how)
+    code.i32(Number(SITE_AWAY)).op('i32.and').if()
     code.get(CPU)
     this.#pushSite()
     code.get(BUDGET).get(DEPTH).returnCall(this.#target.imports.index('dispatch')).end()
-    code.get(left).i32(Number(SITE_OUT)).op('i32.and').op('i32.eqz').if()
+    code.get(how).i32(Number(SITE_OUT)).op('i32.and').op('i32.eqz').if()
     code.get(CPU)
     this.#pushSite()
     code.op('i64.store', CPU_RIP)
-    code.get(BUDGET).get(left).i32(SITE_RETIRED).op('i32.shr_u').i32(SITE_RETIRED_MASK).op('i32.and')
-    code.op('i32.sub').set(BUDGET).end()
+    code.get(BUDGET).get(how).i32(SITE_RETIRED).op('i32.shr_u').i32(SITE_RETIRED_MASK).op('i32.and')
+    code.op('i32.sub').set(BUDGET)
+    if (!this.#region.slowWays) {
+      code.get(how).i32(Number(SITE_MISSED)).op('i32.and').if()
+      code.i32(this.#target.region).call(this.#target.imports.index('jit_missed')).end()
+    }
+    code.end()
     code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER)
   }
 
-  /** What the site says of the general registers; vector registers all: their locals are always valid. */
-  #spillAtExit(site: number): void {
-    const code = this.#code
-    this.#dirty = this.#written & XMMS
-    this.#spill(XMMS)
-    this.#dirty = this.#written & GPRS
-    for (const reg of listed(this.#dirty)) {
-      code
-        .get(site)
-        .i32(1 << reg)
-        .op('i32.and')
-        .if()
-      this.#spill(bit(reg))
-      code.end()
-    }
-  }
-
-  /** Leaves through the common exit. `site` as of now: with the registers that are dirty at this place. */
-  #exitAt(site: bigint): void {
+  /** Leaves through the common exit. `flags`: those in the locals are newer than those in the CPU struct. */
+  #exitAt(site: bigint, flags = this.#known.pending): void {
     this.#code
-      .i64(site | (this.#dirty & SITE_DIRTY))
+      .i64(site)
       .set(this.#site)
-      .br(this.#exit)
+      .br(flags ? this.#flagsExit : this.#exit)
   }
 
   /** Pushes the RIP of `site`. */
@@ -252,42 +215,22 @@ class RegionCode implements BackEnd {
   // --- registers ---
 
   register(reg: number, written: boolean): number {
-    const local = this.#locals[reg]
-    if (local === undefined) throw new Error(`register ${reg} has no local`)
-    if (written) this.#dirty |= bit(reg)
-    return local
+    return written ? this.#known.local(reg) : this.#known.read(reg)
   }
 
-  #reload(regs: bigint): void {
-    const code = this.#code
-    for (const reg of listed(regs & this.#used & (STATE | CONTROLS))) {
-      const type = typeOf(reg)
-      const op = type === 'i64' ? 'i64.load' : type === 'v128' ? 'v128.load' : 'i32.load'
-      code.get(CPU).op(op, offsetOf(reg)).set(this.register(reg, false))
-    }
+  registerWritten(statement: Of<'setReg'>): void {
+    this.#known.written(statement, this.#dead.has(statement))
   }
 
-  #spill(regs: bigint): void {
-    const code = this.#code
-    for (const reg of listed(regs & this.#dirty & STATE)) {
-      const op = reg < XMM_FIRST ? 'i64.store' : 'v128.store'
-      code.get(CPU).get(this.register(reg, false)).op(op, offsetOf(reg))
-    }
+  aside(body: () => void): void {
+    this.#known.aside(body)
   }
 
-  /** Flags as they are in the locals to the CPU struct; kind as far as it is known. */
-  #storeFlags(kind: number | undefined): void {
-    const code = this.#code
-    if (kind === CC_NONE || (this.#used & bit(CC_KIND)) === 0n) return
-    const store = (reg: number, op: string, offset: number): void => {
-      if ((this.#used & bit(reg)) !== 0n) code.get(CPU).get(this.register(reg, false)).op(op, offset)
-    }
-    if (kind === undefined) code.get(this.register(CC_KIND, false)).if()
-    store(CC_KIND, 'i32.store', CPU_CC_KIND)
-    store(CC_A, 'i64.store', CPU_CC_A)
-    if (kind !== CC_CANONICAL) store(CC_B, 'i64.store', CPU_CC_B)
-    store(CC_RES, 'i64.store', CPU_CC_RES)
-    if (kind === undefined) code.end()
+  /** An `if` on what is on the stack, for what hardly ever happens. */
+  #rarely(body: () => void): void {
+    this.#code.expect(false).if()
+    this.aside(body)
+    this.#code.end()
   }
 
   // --- control flow ---
@@ -318,10 +261,11 @@ class RegionCode implements BackEnd {
     const entry = this.#recorded[index]
     if (!entry) throw new Error('unreachable')
     this.#block = index
-    this.#dirty = this.#dirtyAt[index] ?? 0n
+    this.#known.begin(this.#knownAt.get(index))
     this.#pool.reset()
     this.#pages.clear()
     if (index === this.#junction) return this.#dispatchJump()
+    this.#dead = deadWrites(entry.statements)
     new Generator(this.#code, this.#pool, this).run(entry.statements)
     this.#code.op('unreachable')
   }
@@ -350,7 +294,7 @@ class RegionCode implements BackEnd {
     if (to !== undefined && this.#leadsTo(to)) return this.#enter(to, rip)
     // A way that was hardly ever taken is kept short: what it takes to leave is written once for all of these.
     if (!this.#targets.includes(rip)) this.#exitAt(this.#siteOf(rip, 0) | SITE_AWAY)
-    else this.#elsewhere(rip, undefined)
+    else this.#elsewhere(rip)
   }
 
   /** Where the current block goes by ways that are worth code of their own. */
@@ -374,8 +318,12 @@ class RegionCode implements BackEnd {
   /** Goes on at another block of the region, if nothing speaks against it. The budget is settled. */
   #enter(to: number, rip: number): void {
     const code = this.#code
+    // A block that several ways lead to finds everything in the CPU struct.
+    const alone = to !== 0 && this.#ways[to] === 1 && this.#block !== this.#junction
+    if (!alone) this.#known.storeFlags()
     if (this.#isBack(to)) this.#ifUsedUp(() => this.#exitAt(this.#siteOf(rip, 0)))
     this.#checkPage(rip)
+    if (alone) this.#knownAt.set(to, this.#known.snapshot)
     code.br(this.#labelOf(to))
   }
 
@@ -394,6 +342,7 @@ class RegionCode implements BackEnd {
   /** From an indirect jump, its target in #jump, to the junction. */
   #toJunction(): void {
     const code = this.#code
+    this.#known.storeFlags()
     if (this.#isBack(this.#junction))
       this.#ifUsedUp(() => {
         code.get(CPU).get(this.#jump).op('i64.store', CPU_RIP)
@@ -427,18 +376,15 @@ class RegionCode implements BackEnd {
       this.#enter(to, rip)
     }
     code.end() // miss
-    this.#spill(STATE)
-    this.#storeFlags(undefined)
     code.get(CPU).get(this.#jump).get(BUDGET).get(DEPTH)
     code.returnCall(this.#target.imports.index('dispatch'))
     code.op('unreachable')
   }
 
   /** Leaves for other compiled code, or the interpreter, at a place outside. The budget is settled. */
-  #elsewhere(rip: number, kind: number | undefined): void {
+  #elsewhere(rip: number): void {
     const code = this.#code
-    this.#spill(STATE)
-    this.#storeFlags(kind)
+    this.#known.storeFlags()
     const to = this.#pool.take('i64')
     this.#pushRip(rip)
     code.set(to)
@@ -562,9 +508,9 @@ class RegionCode implements BackEnd {
     const { code } = g
     switch (statement.kind) {
       case 'spill':
-        return this.#spill(statement.regs)
+        return
       case 'reload':
-        this.#reload(statement.regs)
+        this.#known.reload(statement.regs)
         if (statement.regs & bit(CR0)) code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
         return
       case 'goto':
@@ -574,16 +520,14 @@ class RegionCode implements BackEnd {
         return
       case 'crossing':
         this.#pageTest(statement.page / PAGE)
-        code.op('i32.eqz').expect(false).if()
-        this.#leave(g, statement.at)
-        code.end()
-        return
+        code.op('i32.eqz')
+        return this.#rarely(() => this.#leave(g, statement.at))
       case 'valid':
-        code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').if()
-        this.#flagsToLocals(g, statement.at)
-        this.#exitAt(this.#siteOf(statement.rip, statement.at.retired + 1))
-        code.end()
-        return
+        code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz')
+        return this.#rarely(() => {
+          const flags = this.#flagsToLocals(g, statement.at)
+          this.#exitAt(this.#siteOf(statement.rip, statement.at.retired + 1), flags)
+        })
       case 'transfer':
         return this.#transfer(g, statement)
     }
@@ -591,7 +535,7 @@ class RegionCode implements BackEnd {
 
   // --- calls, returns, indirect jumps ---
 
-  #transfer(g: Generator, { target, rip, how, returns, cc }: Of<'transfer'>): void {
+  #transfer(g: Generator, { target, rip, how, returns }: Of<'transfer'>): void {
     const { code } = g
     const to = this.#pool.take('i64')
     if (target) g.value(target)
@@ -603,15 +547,14 @@ class RegionCode implements BackEnd {
       return this.#toJunction()
     }
     if (how !== 'jump' && this.#withinRegion(to, how)) return
-    this.#spill(STATE)
-    this.#storeFlags(cc)
+    this.#known.storeFlags()
     if (how === 'jump') {
       code.get(CPU).get(to).get(BUDGET).get(DEPTH).returnCall(this.#target.imports.index('dispatch'))
       return
     }
     if (how === 'call' && returns !== undefined && this.#continues(returns)) {
       code.get(DEPTH).i32(CALL_DEPTH_MAX).op('i32.lt_s').if()
-      this.#callAndReturn(to, target ? undefined : rip, returns)
+      this.aside(() => this.#callAndReturn(to, target ? undefined : rip, returns))
       code.end()
     }
     code.get(CPU).get(to).op('i64.store', CPU_NEXT_RIP)
@@ -635,7 +578,7 @@ class RegionCode implements BackEnd {
     code.get(to)
     this.#pushRip(rip)
     code.op('i64.eq').expect(true).if()
-    this.#enter(next, rip)
+    this.aside(() => this.#enter(next, rip))
     code.end()
     return false
   }
@@ -661,10 +604,8 @@ class RegionCode implements BackEnd {
     code.op('i64.ne').brIf(wrong)
     code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').brIf(wrong)
     code.get(CPU).op('i32.load', CPU_BUDGET).set(BUDGET)
-    this.#dirty = 0n
-    this.#reload(this.#neededAt[this.#blockAt(returns) ?? 0] ?? 0n)
+    this.#known.forgetAll()
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
-    if ((this.#used & bit(CC_KIND)) !== 0n) code.i32(CC_NONE).set(this.register(CC_KIND, false))
     this.#enter(this.#blockAt(returns) ?? 0, returns)
     code.end() // wrong
     code.get(status).return()
@@ -672,33 +613,34 @@ class RegionCode implements BackEnd {
 
   // --- leaving within an instruction ---
 
-  #flagsToLocals(g: Generator, at: ExitPoint | undefined): void {
-    if (!at?.flags) return
+  /** The flags at a place to the locals of the flags. False: the CPU struct has them already. */
+  #flagsToLocals(g: Generator, at: ExitPoint): boolean {
+    if (!at.flags) return this.#known.pending
     const { kind, values } = at.flags
-    const [a, b, res] = values
-    const put = (reg: number, value: Node | undefined): void => {
-      if (!value) return
-      g.rareValue(value)
-    }
     // All are computed before the first is overwritten: they may come from each other.
-    put(CC_A, a)
-    put(CC_B, b)
-    put(CC_RES, res)
-    g.code.set(this.register(CC_RES, false)).set(this.register(CC_B, false)).set(this.register(CC_A, false))
-    g.code.i32(kind).set(this.register(CC_KIND, false))
+    for (const value of values) g.rareValue(value)
+    for (const reg of [CC_RES, CC_B, CC_A]) g.code.set(this.#known.local(reg))
+    g.code.i32(kind).set(this.#known.local(CC_KIND))
+    return true
   }
 
-  #leave(g: Generator, at: ExitPoint | undefined): void {
+  #leave(g: Generator, at: ExitPoint | undefined, how = 0n): void {
     if (!at) throw new Error('an exit without a place')
-    this.#flagsToLocals(g, at)
-    this.#exitAt(this.#siteOf(at.rip, at.retired))
+    const flags = this.#flagsToLocals(g, at)
+    this.#exitAt(this.#siteOf(at.rip, at.retired) | how, flags)
+  }
+
+  /** Leaves if 0 is on the stack: the TLB does not know the page. */
+  #unlessMissed(g: Generator, at: ExitPoint | undefined): void {
+    this.#code.op('i32.eqz')
+    this.#rarely(() => this.#leave(g, at, SITE_MISSED))
   }
 
   exit(g: Generator, { exit, at }: Of<'exit'>): void {
     if (exit === 'fault') return this.#leave(g, at)
     if (exit !== 'transfer' || !at) throw new Error(`an exit ${exit}`)
     // A helper set CPU_NEXT_RIP.
-    this.#flagsToLocals(g, at)
+    const flags = this.#flagsToLocals(g, at)
     const { code } = g
     code.get(CPU).get(CPU).op('i64.load', CPU_NEXT_RIP).op('i64.store', CPU_RIP)
     code
@@ -706,13 +648,12 @@ class RegionCode implements BackEnd {
       .i32(at.retired + 1)
       .op('i32.sub')
       .set(BUDGET)
-    this.#exitAt(SITE_OUT)
+    this.#exitAt(SITE_OUT, flags)
   }
 
   #faultCheck(g: Generator, at: ExitPoint | undefined): void {
-    g.code.get(CPU).op('i32.load', CPU_FAULT).expect(false).if()
-    this.#leave(g, at)
-    g.code.end()
+    g.code.get(CPU).op('i32.load', CPU_FAULT)
+    this.#rarely(() => this.#leave(g, at))
   }
 
   // --- guest memory ---
@@ -809,12 +750,58 @@ class RegionCode implements BackEnd {
     code.i32(howOf(bytes, seg))
     code.call(this.#target.imports.index(`${found ? 'other' : 'stack'}_store${bytes * 8}`))
     this.#forgetPages(code)
-    code.op('i32.eqz').expect(false).if()
-    this.#leave(g, at)
-    code.end().end()
+    code.op('i32.eqz')
+    this.#rarely(() => this.#leave(g, at))
+    code.end()
+  }
+
+  /** Pushes the host address of an access, or leaves. */
+  #hostOrLeave(
+    g: Generator,
+    gva: number,
+    { bytes, stack, at }: { readonly bytes: number; readonly stack?: boolean; readonly at?: ExitPoint },
+    tag: number,
+  ): void {
+    const { code } = g
+    if (stack && this.#known.stack) {
+      code
+        .get(gva)
+        .get(this.#stackPage)
+        .op('i64.sub')
+        .i64(PAGE - bytes)
+        .op('i64.le_u')
+      this.#unlessMissed(g, at)
+      code.get(this.#stackHost).get(gva).op('i32.wrap_i64').op('i32.add')
+      return
+    }
+    const entry = g.locals.take('i32')
+    this.#lookUp(g, gva, bytes, tag, entry)
+    this.#unlessMissed(g, at)
+    if (!stack) return this.#host(code, entry, gva)
+    code.get(gva).i64(-PAGE).op('i64.and').set(this.#stackPage)
+    code.get(entry).op('i32.load', TLB_HOST).tee(this.#stackHost)
+    code.get(gva).op('i32.wrap_i64').op('i32.add')
+    this.#known.findStack()
+  }
+
+  #loadOrLeave(g: Generator, statement: Of<'load'>): void {
+    const { result, bytes, gva, stack } = statement
+    const address = g.inLocal(gva)
+    // What is read from the stack is mostly also written: one look for both.
+    this.#hostOrLeave(g, address, statement, stack ? TLB_WRITE : TLB_READ)
+    g.code.op(ACCESS[bytes as AccessSize].load).set(g.slotOf(result))
+  }
+
+  #storeOrLeave(g: Generator, statement: Of<'store'>): void {
+    const { value, bytes, gva } = statement
+    const address = g.inLocal(gva)
+    const stored = g.inLocal(value)
+    this.#hostOrLeave(g, address, statement, TLB_WRITE)
+    g.code.get(stored).op(ACCESS[bytes as AccessSize].store)
   }
 
   load(g: Generator, statement: Of<'load'>): void {
+    if (!this.#region.slowWays) return this.#loadOrLeave(g, statement)
     const found = this.#foundBy(statement.group)
     if (statement.stack || found) return this.#loadFound(g, statement, found)
     const { result, bytes, gva, seg, group, at } = statement
@@ -846,6 +833,7 @@ class RegionCode implements BackEnd {
   }
 
   store(g: Generator, statement: Of<'store'>): void {
+    if (!this.#region.slowWays) return this.#storeOrLeave(g, statement)
     const found = this.#foundBy(statement.group)
     if (statement.stack || found) return this.#storeFound(g, statement, found)
     const { value, bytes, gva, seg, group, at } = statement
@@ -866,9 +854,8 @@ class RegionCode implements BackEnd {
       if (bytes < 8) code.op('i64.extend_i32_u')
       this.#pushRip(at?.rip ?? 0)
       code.i32(howOf(bytes, seg)).call(this.#target.imports.index('jit_store'))
-      code.op('i32.eqz').expect(false).if()
-      this.#leave(g, at)
-      code.end()
+      code.op('i32.eqz')
+      this.#rarely(() => this.#leave(g, at))
     }
     code.end()
   }
@@ -885,14 +872,15 @@ class RegionCode implements BackEnd {
   /** Before a store on the slow way: over decoded code of this vCPU it is the interpreter that makes it. */
   #mayStore(g: Generator, address: number, bytes: number, at: ExitPoint | undefined): void {
     const { code } = g
-    code.get(address).i32(bytes).call(this.#target.imports.index('jit_may_store')).op('i32.eqz').if()
-    // The instruction runs alone, so that it does not lead back here.
-    code.get(CPU).i32(1).op('i32.store', CPU_INHIBIT)
-    code.get(CPU)
-    this.#pushRip(at?.rip ?? 0)
-    code.op('i64.store', CPU_SHADOW_RIP)
-    this.#leave(g, at)
-    code.end()
+    code.get(address).i32(bytes).call(this.#target.imports.index('jit_may_store')).op('i32.eqz')
+    this.#rarely(() => {
+      // The instruction runs alone, so that it does not lead back here.
+      code.get(CPU).i32(1).op('i32.store', CPU_INHIBIT)
+      code.get(CPU)
+      this.#pushRip(at?.rip ?? 0)
+      code.op('i64.store', CPU_SHADOW_RIP)
+      this.#leave(g, at)
+    })
   }
 
   rmwBegin(g: Generator, { result, bytes, gva, seg, locked, group, at }: Of<'rmwBegin'>): void {
@@ -900,6 +888,22 @@ class RegionCode implements BackEnd {
     const address = g.inLocal(gva)
     const entry = g.locals.take('i32')
     const host = g.slotOf(result)
+    if (!this.#region.slowWays) {
+      this.#lookUp(g, address, bytes, TLB_WRITE, entry)
+      if (locked && bytes > 1) {
+        code
+          .get(address)
+          .op('i32.wrap_i64')
+          .i32(bytes - 1)
+          .op('i32.and')
+          .op('i32.eqz')
+          .op('i32.and')
+      }
+      this.#unlessMissed(g, at)
+      this.#host(code, entry, address)
+      code.set(host)
+      return
+    }
     const found = this.#foundBy(group)
     code.i32(0).set(this.#bounced)
     if (found) this.#inFound(code, address, bytes, found)
@@ -922,14 +926,14 @@ class RegionCode implements BackEnd {
     this.#mayStore(g, address, bytes, at)
     code.get(address).i32(bytes | (locked ? 0x100 : 0))
     g.value(seg)
-    code.call(this.#target.imports.index('mem_rmw_begin')).tee(host).op('i32.eqz').if()
-    this.#leave(g, at)
-    code.end()
+    code.call(this.#target.imports.index('mem_rmw_begin')).tee(host).op('i32.eqz')
+    this.#rarely(() => this.#leave(g, at))
     code.get(CPU).op('i32.load', CPU_RMW_ADDR).set(this.#bounced)
     code.end()
   }
 
   rmwEnd(g: Generator, { at }: Of<'rmwEnd'>): void {
+    if (!this.#region.slowWays) return
     const { code } = g
     code.get(this.#bounced).expect(false).if()
     code.call(this.#target.imports.index('mem_rmw_end'))
@@ -947,6 +951,8 @@ class RegionCode implements BackEnd {
     if (name === 'sys_rdtsc') g.code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET)
     for (const arg of args) g.value(arg)
     g.code.call(this.#target.imports.index(internal ? name.slice(1) : name))
+    // Other vCPUs may have changed what pages mean.
+    this.#known.loseStack()
     if (result) g.code.set(g.slotOf(result))
   }
 
@@ -960,6 +966,17 @@ function howOf(bytes: number, seg: Node): number {
   const { kind, value } = resolve(seg)
   if (kind !== 'const') throw new Error('a segment that is no constant of the instruction')
   return bytes | (Number(value) << 8)
+}
+
+/** How many edges lead to each block. A conditional branch to the next instruction has two of them. */
+function waysTo({ blocks }: Region, successors: readonly (readonly number[])[]): number[] {
+  const ways: number[] = []
+  for (const [from, list] of successors.entries()) {
+    const targets = blocks[from]?.targets ?? []
+    const edges = new Set(targets).size < targets.length ? 2 : 1
+    for (const to of list) ways[to] = (ways[to] ?? 0) + edges
+  }
+  return ways
 }
 
 export function emitRegion(region: Region, target: RegionTarget): void {

@@ -5,7 +5,18 @@
  *   32..35  flags: CC_* kind, and the operands and result that it is about (abi/jit.ts)
  *   36..38  CR0, CR4, the gate of AVX: read by every vector instruction
  */
-import { CPU_AVX_GATE, CPU_CR0, CPU_CR4, CPU_GPR, CPU_XMM, CPU_XMM_STRIDE } from '../../abi/layout.ts'
+import {
+  CPU_AVX_GATE,
+  CPU_CC_A,
+  CPU_CC_B,
+  CPU_CC_KIND,
+  CPU_CC_RES,
+  CPU_CR0,
+  CPU_CR4,
+  CPU_GPR,
+  CPU_XMM,
+  CPU_XMM_STRIDE,
+} from '../../abi/layout.ts'
 import type { Ty } from '../../isa/emit.ts'
 
 export const XMM_FIRST = 16
@@ -20,6 +31,7 @@ export const REGISTER_COUNT = 39
 
 export const GPRS = 0xffffn
 export const XMMS = 0xffff_0000n
+export const FLAGS = 0xfn << BigInt(CC_KIND)
 export const CONTROLS = (1n << BigInt(CR0)) | (1n << BigInt(CR4)) | (1n << BigInt(AVX_GATE))
 
 export const bit = (reg: number): bigint => BITS[reg] ?? 0n
@@ -42,10 +54,11 @@ export function typeOf(reg: number): 'i32' | 'i64' | 'v128' {
   return reg === CC_KIND || reg >= CR0 ? 'i32' : 'i64'
 }
 
-/** Where the CPU struct keeps it; flags have their own way. */
+/** Where the CPU struct keeps it. */
 export function offsetOf(reg: number): number {
   if (reg < XMM_FIRST) return CPU_GPR + reg * 8
   if (reg < CC_KIND) return CPU_XMM + (reg - XMM_FIRST) * CPU_XMM_STRIDE
+  if (reg < CR0) return [CPU_CC_KIND, CPU_CC_A, CPU_CC_B, CPU_CC_RES][reg - CC_KIND] ?? 0
   if (reg === CR0) return CPU_CR0
   if (reg === CR4) return CPU_CR4
   if (reg === AVX_GATE) return CPU_AVX_GATE

@@ -1,0 +1,220 @@
+/**
+ * What of the CPU struct is in locals at the place that is being written.
+ *
+ * Registers are written through: the struct is right wherever code can be left, and a local is only a copy that saves loads.
+ * That costs a store for each write, but nothing where blocks meet, at calls and at ways out: values that have to be kept in
+ * step over all edges of a region cost more, in spills, in machine code and in compile time.
+ *
+ * Flags are the exception, because most are never looked at: what they come from stays in locals (CC_*) and is `pending` until
+ * a way leads to where somebody else may look. On the way out of the middle of a block it is stored there, out of line.
+ */
+import { CC_CANONICAL, CC_NONE } from '../../abi/jit.ts'
+import type { CodeBuilder } from '../../wasm/code.ts'
+import type { Statement } from '../emit/ir.ts'
+import { CC_A, CC_B, CC_KIND, CC_RES, FLAGS, bit, listed, offsetOf, typeOf } from './registers.ts'
+
+/** Parameter 0 of a region's function. */
+const CPU = 0
+
+interface State {
+  /** Registers whose locals are as the struct is, or newer: a bit each. */
+  readonly valid: bigint
+  /** The struct's CC_* are behind the locals. */
+  readonly pending: boolean
+  /** CC_KIND of what is pending, as far as it is known. */
+  readonly kind: number | undefined
+  /** The page of the stack is in locals, too. */
+  readonly stack: boolean
+}
+
+/** At a place that is reached from several others. */
+const NOTHING: State = { valid: 0n, pending: false, kind: undefined, stack: false }
+
+export class KnownState {
+  readonly #code: CodeBuilder
+  readonly #locals: number[] = []
+  #state = NOTHING
+  /** Branches within an instruction that are open. */
+  #nested = 0
+
+  constructor(code: CodeBuilder) {
+    this.#code = code
+  }
+
+  get pending(): boolean {
+    return this.#state.pending
+  }
+
+  /** To hand on to a block that is only reached from here. */
+  get snapshot(): State {
+    return this.#state
+  }
+
+  begin(state: State | undefined): void {
+    this.#state = state ?? NOTHING
+  }
+
+  /** What runs on one way only: afterwards it is known what was known before. */
+  aside(body: () => void): void {
+    const before = this.#state
+    this.#nested++
+    body()
+    this.#nested--
+    const { valid, kind, stack } = this.#state
+    this.#state = {
+      valid: before.valid & valid,
+      pending: before.pending,
+      kind: kind === before.kind ? kind : undefined,
+      stack: before.stack && stack,
+    }
+  }
+
+  local(reg: number): number {
+    return (this.#locals[reg] ??= this.#code.local(typeOf(reg)))
+  }
+
+  /** The local of a register, loaded if need be. */
+  read(reg: number): number {
+    const local = this.local(reg)
+    if ((this.#state.valid & bit(reg)) === 0n) {
+      this.#code
+        .get(CPU)
+        .op(`${typeOf(reg)}.load`, offsetOf(reg))
+        .set(local)
+      this.#know(reg)
+    }
+    return local
+  }
+
+  /** After the local was set. `dead`: the register is set again before anybody could read it from the struct. */
+  written({ reg, node }: Extract<Statement, { readonly kind: 'setReg' }>, dead: boolean): void {
+    this.#know(reg)
+    if ((FLAGS & bit(reg)) === 0n) {
+      if (!dead) this.#store(reg)
+      return
+    }
+    // On one of two ways that meet again both have to leave the flags in the same place.
+    if (this.#nested > 0 && !this.#state.pending) {
+      if (!dead) this.#store(reg)
+      return
+    }
+    const known = node.kind === 'const' && this.#nested === 0 ? Number(node.value) : undefined
+    const kind = reg === CC_KIND ? known : this.#state.kind
+    // Whoever says CC_NONE has brought the struct up to date.
+    this.#state = { ...this.#state, pending: this.#nested > 0 || kind !== CC_NONE, kind }
+  }
+
+  /** Registers that somebody else may have changed in the struct: a local that counts as a copy has to be one again. */
+  reload(regs: bigint): void {
+    for (const reg of listed(regs & this.#state.valid)) {
+      this.#code
+        .get(CPU)
+        .op(`${typeOf(reg)}.load`, offsetOf(reg))
+        .set(this.local(reg))
+    }
+  }
+
+  get stack(): boolean {
+    return this.#state.stack
+  }
+
+  findStack(): void {
+    this.#state = { ...this.#state, stack: true }
+  }
+
+  loseStack(): void {
+    this.#state = { ...this.#state, stack: false }
+  }
+
+  forgetAll(): void {
+    this.#state = NOTHING
+  }
+
+  /** Brings the struct up to date: only registers are read from it that are not in locals. */
+  storeFlags(): void {
+    const { pending, kind } = this.#state
+    if (!pending) return
+    this.storeFlagLocals(kind)
+    this.#state = { ...this.#state, pending: false }
+  }
+
+  /** Stores the locals of the flags, of a kind as far as it is known. */
+  storeFlagLocals(kind: number | undefined): void {
+    if (kind === undefined) this.#store(CC_KIND)
+    else this.#code.get(CPU).i32(kind).op('i32.store', offsetOf(CC_KIND))
+    this.#store(CC_A)
+    if (kind !== CC_CANONICAL) this.#store(CC_B)
+    this.#store(CC_RES)
+  }
+
+  #know(reg: number): void {
+    this.#state = { ...this.#state, valid: this.#state.valid | bit(reg) }
+  }
+
+  #store(reg: number): void {
+    this.#code
+      .get(CPU)
+      .get(this.local(reg))
+      .op(`${typeOf(reg)}.store`, offsetOf(reg))
+  }
+}
+
+/** Registers that are set again later, at one place of a block: before the code could be left, and besides before they are read. */
+interface Later {
+  readonly set: bigint
+  readonly unread: bigint
+}
+
+/** Writes of registers that nobody could find in the struct, as the block sets them again. */
+export function deadWrites(statements: readonly Statement[]): Set<Statement> {
+  const dead = new Set<Statement>()
+  walk(statements, { set: 0n, unread: 0n }, true, dead)
+  return dead
+}
+
+function walk(statements: readonly Statement[], behind: Later, top: boolean, dead: Set<Statement>): Later {
+  let { set, unread } = behind
+  for (let i = statements.length - 1; i >= 0; i--) {
+    const statement = statements[i]
+    if (!statement) continue
+    switch (statement.kind) {
+      case 'let': {
+        const { node } = statement
+        if (node.kind === 'reg') unread &= ~bit(Number(node.value))
+        break
+      }
+      case 'set':
+        break
+      case 'setReg': {
+        const reg = bit(statement.reg)
+        // On one way only the local is not known to be right afterwards: who reads it takes it from the struct.
+        if ((top ? set : unread) & reg) dead.add(statement)
+        set |= reg
+        unread |= reg
+        break
+      }
+      case 'if': {
+        const then = walk(statement.then, { set, unread }, false, dead)
+        const otherwise = walk(statement.otherwise, { set, unread }, false, dead)
+        set = then.set & otherwise.set
+        unread = then.unread & otherwise.unread
+        break
+      }
+      case 'unless': {
+        const rare = walk(statement.rare, { set, unread }, false, dead)
+        set &= rare.set
+        unread &= rare.unread
+        break
+      }
+      case 'loop':
+        walk(statement.body, { set: 0n, unread: 0n }, false, dead)
+        set = 0n
+        unread = 0n
+        break
+      default:
+        set = 0n
+        unread = 0n
+    }
+  }
+  return { set, unread }
+}
