@@ -1,15 +1,26 @@
 /** Growing byte buffer with the encodings of the WebAssembly binary format (LEB128, names, vectors). */
+const UTF8 = new TextEncoder()
+const SAFE = BigInt(Number.MAX_SAFE_INTEGER)
+
 export class ByteWriter {
-  #buffer = new Uint8Array(256)
+  #buffer: Uint8Array<ArrayBuffer>
   #length = 0
+
+  /** @param capacity bytes that are likely to be written: V8 allocates buffers of up to 64 bytes a lot faster than others */
+  constructor(capacity = 64) {
+    this.#buffer = new Uint8Array(capacity)
+  }
 
   get length(): number {
     return this.#length
   }
 
   #reserve(count: number): void {
-    if (this.#length + count <= this.#buffer.length) return
-    const grown = new Uint8Array(Math.max(this.#buffer.length * 2, this.#length + count))
+    if (this.#length + count > this.#buffer.length) this.#grow(count)
+  }
+
+  #grow(count: number): void {
+    const grown = new Uint8Array(Math.max(this.#buffer.length * 4, this.#length + count))
     grown.set(this.#buffer.subarray(0, this.#length))
     this.#buffer = grown
   }
@@ -25,9 +36,20 @@ export class ByteWriter {
     this.#length += values.length
   }
 
+  /** A byte, then an unsigned LEB128: most operators with an immediate. */
+  u8u32(first: number, value: number): void {
+    this.#reserve(6)
+    this.#buffer[this.#length++] = first
+    this.#u32(value)
+  }
+
   /** Unsigned LEB128 of a u32. */
   u32(value: number): void {
     this.#reserve(5)
+    this.#u32(value)
+  }
+
+  #u32(value: number): void {
     let rest = value >>> 0
     while (rest >= 0x80) {
       this.#buffer[this.#length++] = (rest & 0x7f) | 0x80
@@ -49,14 +71,24 @@ export class ByteWriter {
 
   /** Signed LEB128 of an i64; the value is taken modulo 2^64. */
   s64(value: bigint): void {
-    if (value >= -0x8000_0000n && value < 0x8000_0000n) return this.s32(Number(value))
     let rest = BigInt.asIntN(64, value)
-    for (;;) {
-      const low = Number(rest & 0x7fn)
+    // Seven bits at a time of what a number holds exactly: arithmetic of BigInts allocates.
+    while (rest < -SAFE || rest > SAFE) {
+      this.u8(Number(rest & 0x7fn) | 0x80)
       rest >>= 7n
-      if ((rest === 0n && (low & 0x40) === 0) || (rest === -1n && (low & 0x40) !== 0)) return this.u8(low)
-      this.u8(low | 0x80)
     }
+    this.s53(Number(rest))
+  }
+
+  /** Signed LEB128 of an i64 that is a safe integer. */
+  s53(value: number): void {
+    let rest = value
+    while (rest < -0x8000_0000 || rest > 0x7fff_ffff) {
+      const low = rest & 0x7f // modulo 2^32, which keeps these bits
+      this.u8(low | 0x80)
+      rest = (rest - low) / 0x80
+    }
+    this.s32(rest)
   }
 
   f32(value: number): void {
@@ -68,7 +100,7 @@ export class ByteWriter {
   }
 
   name(text: string): void {
-    const utf8 = new TextEncoder().encode(text)
+    const utf8 = UTF8.encode(text)
     this.u32(utf8.length)
     this.bytes(utf8)
   }

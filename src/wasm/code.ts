@@ -29,14 +29,17 @@ export interface MemoryImmediate {
 }
 
 export class CodeBuilder {
-  readonly #code = new ByteWriter()
+  readonly #code: ByteWriter
   readonly #locals: ValueType[] = []
   readonly #scopes: (Label | undefined)[] = []
   readonly #parameterCount: number
-  readonly #hints: { readonly at: number; readonly likely: boolean }[] = []
+  /** Offset in the code * 2 + likely. */
+  readonly #hints: number[] = []
 
-  constructor(parameterCount: number) {
+  /** @param capacity bytes of code that are likely to be written */
+  constructor(parameterCount: number, capacity?: number) {
     this.#parameterCount = parameterCount
+    this.#code = new ByteWriter(capacity)
   }
 
   /** Index of a new local. */
@@ -47,7 +50,7 @@ export class CodeBuilder {
 
   /** Says of the `if` or `br_if` that follows whether its condition is likely nonzero (branch hinting proposal). */
   expect(likely: boolean): this {
-    this.#hints.push({ at: this.#code.length, likely })
+    this.#hints.push(this.#code.length * 2 + (likely ? 1 : 0))
     return this
   }
 
@@ -55,12 +58,12 @@ export class CodeBuilder {
   hints(): ByteWriter | undefined {
     if (this.#hints.length === 0) return undefined
     const before = this.#declarations().length
-    const w = new ByteWriter()
+    const w = new ByteWriter(this.#hints.length * 5 + 5)
     w.u32(this.#hints.length)
-    for (const { at, likely } of this.#hints) {
-      w.u32(before + at)
+    for (const hint of this.#hints) {
+      w.u32(before + (hint >>> 1))
       w.u8(1)
-      w.u8(likely ? 1 : 0)
+      w.u8(hint & 1)
     }
     return w
   }
@@ -72,29 +75,20 @@ export class CodeBuilder {
   // --- plain operators ---
 
   /**
-   * Immediates: memory operators take the offset (default 0), after it the lane; constants their value; v128.const and
-   * i8x16.shuffle sixteen bytes. Alignment is always the natural one.
+   * Immediates: memory operators take the offset (default 0), after it the lane; constants their value. Alignment is always
+   * the natural one. Operators with sixteen bytes are written by lanes().
    */
-  op(
-    name: string,
-    first: number | bigint = 0,
-    second: number | bigint = 0,
-    ...rest: readonly (number | bigint)[]
-  ): this {
+  op(name: string, first: number | bigint = 0, second: number | bigint = 0): this {
     const { prefix, code, immediate, align } = opcode(name)
     const w = this.#code
     if (prefix === 0) w.u8(code)
-    else {
-      w.u8(prefix)
-      w.u32(code)
-    }
+    else w.u8u32(prefix, code)
     switch (immediate) {
       case 'none':
         break
       case 'mem':
       case 'memlane':
-        w.u32(align)
-        w.u32(Number(first))
+        w.u8u32(align, Number(first))
         if (immediate === 'memlane') w.u8(Number(second))
         break
       case 'lane':
@@ -102,15 +96,12 @@ export class CodeBuilder {
         break
       case 'lanes16':
       case 'bytes16':
-        if (rest.length !== 14) throw new Error(`${name} takes 16 bytes, got ${rest.length + 2}`)
-        w.bytes([first, second, ...rest].map(Number))
-        break
+        throw new Error(`${name} takes 16 bytes`)
       case 'i32':
         w.s32(Number(first))
         break
       case 'i64':
-        if (typeof first === 'number' && (first | 0) === first) w.s32(first)
-        else w.s64(BigInt(first))
+        this.#s64(first)
         break
       case 'f32':
         w.f32(Number(first))
@@ -129,17 +120,36 @@ export class CodeBuilder {
     return this
   }
 
+  /** v128.const and i8x16.shuffle. */
+  lanes(name: string, bytes: readonly number[]): this {
+    const { prefix, code, immediate } = opcode(name)
+    if (immediate !== 'lanes16' && immediate !== 'bytes16') throw new Error(`${name} takes no 16 bytes`)
+    if (bytes.length !== 16) throw new Error(`${name} takes 16 bytes, got ${bytes.length}`)
+    this.#code.u8u32(prefix, code)
+    this.#code.bytes(bytes)
+    return this
+  }
+
   i32(value: number): this {
-    return this.op('i32.const', value)
+    this.#code.u8(0x41)
+    this.#code.s32(value)
+    return this
   }
 
   i64(value: bigint | number): this {
-    return this.op('i64.const', value)
+    this.#code.u8(0x42)
+    this.#s64(value)
+    return this
+  }
+
+  #s64(value: bigint | number): void {
+    if (typeof value === 'bigint') this.#code.s64(value)
+    else if (Number.isSafeInteger(value)) this.#code.s53(value)
+    else this.#code.s64(BigInt(value))
   }
 
   #indexed(code: number, index: number): this {
-    this.#code.u8(code)
-    this.#code.u32(index)
+    this.#code.u8u32(code, index)
     return this
   }
 
@@ -246,13 +256,20 @@ export class CodeBuilder {
     return this
   }
 
-  /** Local declarations and code, as the code section wants them. */
-  finish(): ByteWriter {
+  /** Local declarations and code with their size in front, as the code section wants them. */
+  finish(section: ByteWriter): void {
     if (this.#scopes.length !== 0) throw new Error(`${this.#scopes.length} blocks are still open`)
-    const body = this.#declarations()
-    body.bytes(this.#code.view())
-    body.u8(0x0b)
-    return body
+    const declarations = this.#declarations()
+    section.u32(declarations.length + this.#code.length + 1)
+    section.bytes(declarations.view())
+    section.bytes(this.#code.view())
+    section.u8(0x0b)
+  }
+
+  /** The code alone, as initial values want it. */
+  expression(): Uint8Array {
+    this.#code.u8(0x0b)
+    return this.#code.view()
   }
 
   #declarations(): ByteWriter {

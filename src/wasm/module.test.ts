@@ -62,7 +62,12 @@ describe('opcode table', () => {
       module.importSharedMemory('env', 'memory', 1, 16)
       const { code } = module.function(types.params, types.results)
       types.params.forEach((_, i) => code.get(i))
-      code.op(name, ...(immediate.endsWith('16') ? Array.from({ length: 16 }, (_, i) => i) : [0]))
+      if (immediate.endsWith('16'))
+        code.lanes(
+          name,
+          Array.from({ length: 16 }, (_, i) => i),
+        )
+      else code.op(name)
       if (!WebAssembly.validate(module.toBytes())) rejected.push(name)
     }
     expect(rejected).toEqual([])

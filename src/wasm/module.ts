@@ -154,7 +154,7 @@ export class ModuleBuilder {
       w.u8(mutable ? 1 : 0)
       const value = new CodeBuilder(0)
       value.op(`${type}.const`, initial)
-      w.bytes(value.finish().view().subarray(1)) // without the local declarations
+      w.bytes(value.expression())
     }
     return w
   }
@@ -249,7 +249,7 @@ export class ModuleBuilder {
     const hints = this.#hintSection()
     if (hints) section(0, hints) // in front of the code that it speaks of
     section(10, list(this.#functions, (w, f) => {
-      w.sized(f.code.finish())
+      f.code.finish(w)
     })) // prettier-ignore
     section(0, this.#nameSection())
     return out.toBytes()

@@ -129,7 +129,7 @@ export class Generator {
         return
       case 'do':
         for (const arg of statement.args) this.value(arg)
-        code.op(statement.op, ...statement.immediates)
+        this.#operator(statement.op, statement.immediates)
         return
       case 'set':
         this.value(statement.node)
@@ -271,7 +271,12 @@ export class Generator {
     }
     for (const arg of value.args) this.value(arg)
     if (value.op.startsWith('call:')) this.#backEnd.pureCall?.(this, value.op.slice(5))
-    else this.code.op(value.op, ...value.immediates)
+    else this.#operator(value.op, value.immediates)
+  }
+
+  #operator(op: string, immediates: readonly number[]): void {
+    if (immediates.length > 2) this.code.lanes(op, immediates)
+    else this.code.op(op, immediates[0], immediates[1])
   }
 
   /** Pushes a value on the way out of the code: it may be computed here several times. */

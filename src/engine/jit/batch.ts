@@ -46,6 +46,9 @@ const SHARED: Readonly<Record<string, FunctionType>> = {
   ...accesses('stack'), ...accesses('other'),
 } // prettier-ignore
 
+/** Of the code of a region, as a rule not more. */
+const REGION_BYTES = 4096
+
 const RECORD_WORDS = REC_SIZE / 4
 
 export interface BatchRegion {
@@ -186,7 +189,7 @@ export function compileBatch({ first, regions }: Batch): Uint8Array<ArrayBuffer>
     return known
   }
   const bodies = regions.map(({ region, address, links }) => {
-    const code = new CodeBuilder(REGION_PARAMS.length)
+    const code = new CodeBuilder(REGION_PARAMS.length, REGION_BYTES)
     let used = 0
     const link = (): number => links[used++] ?? 0
     emitRegion(region, { code, imports: { index }, region: address, link, regionType: 0 })
