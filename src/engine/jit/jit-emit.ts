@@ -38,9 +38,13 @@ import {
   REC_IMM,
   REC_INDEX,
   REC_LEN,
+  REC_REG,
+  REC_RM,
   REC_SCALE,
+  REC_VVVV,
 } from '../../abi/record.ts'
 import type { Handler } from '../../isa/handlers.ts'
+import type { OperandInfo, Place as OperandPlace } from '../../isa/operands.ts'
 import { encodeFlags, readCond, readFlag, setFlagBits } from '../../isa/flags.ts'
 import type { LazyFlags } from '../../isa/flags.ts'
 import type { ArithFlag, Cond, FlagsOf, Semantics, Ty, Val } from '../../isa/emit.ts'
@@ -96,6 +100,14 @@ export interface Instruction {
   readonly page: number
   /** Instructions of the block before it. */
   readonly index: number
+}
+
+/** Fields of a record with a register's offset in the CPU struct. */
+const FIELD: Readonly<Partial<Record<OperandPlace, number>>> = {
+  rm: REC_RM,
+  reg: REC_REG,
+  vvvv: REC_VVVV,
+  is4: REC_IMM,
 }
 
 const BASE_LOCAL = 1
@@ -167,6 +179,11 @@ export class JitEmit extends InterpEmit {
       default:
         throw new Error(`a record field read by ${op}`)
     }
+  }
+
+  protected override location(info: OperandInfo): readonly [Node, number] {
+    const field = FIELD[info.place]
+    return field === undefined ? super.location(info) : [this.cpu, this.#at.record.getUint16(field, true)]
   }
 
   protected override registerAt(field: number): Node {
