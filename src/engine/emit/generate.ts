@@ -274,6 +274,12 @@ export class Generator {
     else this.#operator(value.op, value.immediates)
   }
 
+  #constant({ ty, value }: Node): void {
+    if (ty === 'i64') this.code.i64(value)
+    else if (ty === 'f32' || ty === 'f64') this.code.op(`${ty}.const`, value)
+    else this.code.i32(Number(value))
+  }
+
   #operator(op: string, immediates: readonly number[]): void {
     if (immediates.length > 2) this.code.lanes(op, immediates)
     else this.code.op(op, immediates[0], immediates[1])
@@ -295,7 +301,7 @@ export class Generator {
       this.code.get(this.#registerLocal(Number(target.value), false))
     } else if (target.kind === 'once' && target.variable) this.code.get(this.slotOf(target.variable))
     else if (target.kind === 'local') this.code.get(Number(target.value))
-    else if (target.kind === 'const') this.code.op(`${wasmType(target.ty)}.const`, target.value)
+    else if (target.kind === 'const') this.#constant(target)
     else if (target.pinned)
       throw new Error(`a value (${target.op || target.kind}) is used outside the branch that made it`)
     else this.#evaluate(target)

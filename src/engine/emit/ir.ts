@@ -12,28 +12,23 @@ export function wasmType(ty: Ty): ValueType {
   return ty === 'i8' || ty === 'i16' ? 'i32' : ty
 }
 
-const OPERATORS: Readonly<Record<ValueType, Map<string, string>>> = {
-  i32: new Map(),
-  i64: new Map(),
-  f32: new Map(),
-  f64: new Map(),
-  v128: new Map(),
+/** An operator of integers at both its types. Made once: putting names together again and again takes longer than their use. */
+export interface IntOperator {
+  /** "add" */
+  readonly name: string
+  readonly i32: string
+  readonly i64: string
 }
 
-/** "i64.add" of i64 and add: the same string each time, which makes looking it up cheap. */
-export function operatorOf(type: ValueType, name: string): string {
-  const known = OPERATORS[type].get(name)
-  if (known !== undefined) return known
-  const made = `${type}.${name}`
-  OPERATORS[type].set(name, made)
-  return made
-}
+export const intOperator = (name: string): IntOperator => ({ name, i32: `i32.${name}`, i64: `i64.${name}` })
 
-export type NodeKind = 'const' | 'op' | 'local' | 'var' | 'once' | 'reg'
+/** 'address': an op, the i32 sum of the address of the CPU struct and the constant in `value`. 'alias': a node seen under another type. */
+export type NodeKind = 'const' | 'op' | 'local' | 'var' | 'once' | 'reg' | 'address' | 'alias'
 
 const NO_NODES: readonly Node[] = []
-const NO_IMMEDIATES: readonly number[] = []
+export const NO_IMMEDIATES: readonly number[] = []
 
+/** One class for all of them, with the same fields set in the same order: a dozen are made and looked at for each instruction. */
 export class Node implements Val {
   readonly kind: NodeKind
   readonly ty: Ty
@@ -41,48 +36,57 @@ export class Node implements Val {
   readonly op: string
   readonly args: readonly Node[]
   readonly immediates: readonly number[]
-  /** Value of a const: number for i8..i32 and floats, bigint for i64; index of a local; number of a reg. */
-  readonly value: number | bigint
-  readonly variable: Variable | undefined
   readonly pinned: boolean
+  /**
+   * Value of a const, in one form only: of an i64 a number if that has at most 32 bits, else a bigint, signed; of other
+   * types a number. Index of a local, number of a reg.
+   */
+  value: number | bigint
+  variable: Variable | undefined
   /** Written by the generator. */
-  uses = 0
-  slot = -1
+  uses: number
+  slot: number
 
   constructor(
     kind: NodeKind,
     ty: Ty,
-    rest: {
-      readonly op?: string
-      readonly args?: readonly Node[]
-      readonly immediates?: readonly number[]
-      readonly value?: number | bigint
-      readonly variable?: Variable
-      readonly pinned?: boolean
-    },
+    op = '',
+    args: readonly Node[] = NO_NODES,
+    immediates: readonly number[] = NO_IMMEDIATES,
+    pinned = false,
   ) {
     this.kind = kind
     this.ty = ty
-    this.op = rest.op ?? ''
-    this.args = rest.args ?? NO_NODES
-    this.immediates = rest.immediates ?? NO_IMMEDIATES
-    this.value = rest.value ?? 0
-    this.variable = rest.variable
-    this.pinned = rest.pinned ?? false
+    this.op = op
+    this.args = args
+    this.immediates = immediates
+    this.pinned = pinned
+    this.value = 0
+    this.variable = undefined
+    this.uses = 0
+    this.slot = -1
   }
+}
+
+/** A const, local or reg. */
+export function valueNode(kind: 'const' | 'local' | 'reg', ty: Ty, value: number | bigint): Node {
+  const made = new Node(kind, ty)
+  made.value = value
+  return made
+}
+
+/** What a variable holds: a var at its mark, once wherever it is used. */
+export function variableNode(kind: 'var' | 'once', variable: Variable): Node {
+  const made = new Node(kind, variable.ty, '', NO_NODES, NO_IMMEDIATES, kind === 'var')
+  made.variable = variable
+  return made
 }
 
 /** A node seen under another type: no code of its own. */
-export class Alias extends Node {
-  readonly target: Node
-  constructor(ty: Ty, target: Node) {
-    super('op', ty, { op: '', args: [target] })
-    this.target = resolve(target)
-  }
-}
+export const alias = (ty: Ty, target: Node): Node => new Node('alias', ty, '', [resolve(target)])
 
 export function resolve(value: Node): Node {
-  return value instanceof Alias ? value.target : value
+  return value.kind === 'alias' ? (value.args[0] ?? value) : value
 }
 
 /** The node behind a value that semantic functions pass around. */
@@ -132,15 +136,15 @@ export type Statement =
   /** Runs `rare` unless all of `all` and one of `any` are nonzero, evaluated in order and no further than needed. */
   | { readonly kind: 'unless'; readonly all: readonly Node[]; readonly any: readonly Node[]; readonly rare: readonly Statement[] }
   | { readonly kind: 'loop'; readonly body: readonly Statement[]; readonly again: Node }
-  | { readonly kind: 'exit'; readonly exit: Exit; readonly args: readonly Node[]; readonly at?: ExitPoint }
+  | { readonly kind: 'exit'; readonly exit: Exit; readonly args: readonly Node[]; readonly at: ExitPoint | undefined }
   /** Calls a function by name; what it needs around it is the back end's business. */
   | { readonly kind: 'call'; readonly name: string; readonly args: readonly Node[]; readonly result: Variable | undefined }
   /** Guest memory through the TLB: `bytes` 1, 2, 4, 8 or 16; `stack`: likely in the page where the last access to the stack was. */
-  | { readonly kind: 'load'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack?: boolean; readonly group?: PageGroup | undefined; readonly at?: ExitPoint }
-  | { readonly kind: 'store'; readonly value: Node; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack?: boolean; readonly group?: PageGroup | undefined; readonly at?: ExitPoint }
+  | { readonly kind: 'load'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack: boolean; readonly group: PageGroup | undefined; readonly at: ExitPoint | undefined }
+  | { readonly kind: 'store'; readonly value: Node; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly stack: boolean; readonly group: PageGroup | undefined; readonly at: ExitPoint | undefined }
   /** Address to operate on for a read-modify-write, aligned if `locked`; end publishes it. */
-  | { readonly kind: 'rmwBegin'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly locked: boolean; readonly group?: PageGroup | undefined; readonly at?: ExitPoint }
-  | { readonly kind: 'rmwEnd'; readonly at?: ExitPoint }
+  | { readonly kind: 'rmwBegin'; readonly result: Variable; readonly bytes: number; readonly gva: Node; readonly seg: Node; readonly locked: boolean; readonly group: PageGroup | undefined; readonly at: ExitPoint | undefined }
+  | { readonly kind: 'rmwEnd'; readonly at: ExitPoint | undefined }
   /** Writes a register that lives in a local. */
   | { readonly kind: 'setReg'; readonly reg: number; readonly node: Node }
   /** Registers to the CPU struct where it is behind, and back from it: a bit per number. */

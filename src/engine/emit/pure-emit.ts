@@ -23,14 +23,54 @@ import type {
   Vsib,
 } from '../../isa/emit.ts'
 import type { Width } from '../../isa/row.ts'
-import { Alias, Node, node, operatorOf, resolve, wasmType } from './ir.ts'
-import type { Statement, Variable } from './ir.ts'
+import {
+  NO_IMMEDIATES,
+  Node,
+  alias,
+  intOperator,
+  node,
+  resolve,
+  valueNode,
+  variableNode,
+  wasmType,
+} from './ir.ts'
+import type { IntOperator, Statement, Variable } from './ir.ts'
 
 const BITS: Readonly<Record<IntTy, number>> = { i8: 8, i16: 16, i32: 32, i64: 64 }
 const MASK: Readonly<Record<string, number>> = { i8: 0xff, i16: 0xffff }
 
-/** Operations that a zero on the right leaves alone. */
-const NEUTRAL_ZERO = new Set(['add', 'sub', 'or', 'xor', 'shl', 'shr_u', 'shr_s'])
+/** All ones, in the form of a const's value. */
+const ONES: Readonly<Record<IntTy, number>> = { i8: 0xff, i16: 0xffff, i32: -1, i64: -1 }
+
+const ADD = intOperator('add')
+const SUB = intOperator('sub')
+const MUL = intOperator('mul')
+const AND = intOperator('and')
+const OR = intOperator('or')
+const XOR = intOperator('xor')
+const SHL = intOperator('shl')
+const SHR_U = intOperator('shr_u')
+const SHR_S = intOperator('shr_s')
+const ROTL = intOperator('rotl')
+const ROTR = intOperator('rotr')
+const DIV_U = intOperator('div_u')
+const DIV_S = intOperator('div_s')
+const REM_U = intOperator('rem_u')
+const REM_S = intOperator('rem_s')
+const EQ = intOperator('eq')
+const NE = intOperator('ne')
+const LT_U = intOperator('lt_u')
+const LT_S = intOperator('lt_s')
+const LE_U = intOperator('le_u')
+const LE_S = intOperator('le_s')
+const SIGNED = new Set([LT_S, LE_S])
+const EQZ = intOperator('eqz')
+const CLZ = intOperator('clz')
+const CTZ = intOperator('ctz')
+const POPCNT = intOperator('popcnt')
+
+/** Its name at a type; i8 and i16 travel as i32. */
+const at = (operator: IntOperator, ty: Ty): string => (ty === 'i64' ? operator.i64 : operator.i32)
 
 const isInt = (ty: Ty): ty is IntTy => ty === 'i8' || ty === 'i16' || ty === 'i32' || ty === 'i64'
 
@@ -59,17 +99,20 @@ const BOOLEAN = new Set(
   ),
 )
 
+/** Operators that op() has seen. */
+const PURE = new Set<string>()
+
 export abstract class PureEmit implements Emit {
-  readonly width: Width
-  readonly ty: IntTy
+  width: Width = 0
+  ty: IntTy = 'i32'
   abstract readonly mem: boolean
 
   /** Marks of nodes that depend on parameters only. */
   protected readonly prologue: Statement[] = []
-  protected readonly body: Statement[] = []
+  protected body: Statement[] = []
   protected current: Statement[] = this.body
 
-  constructor(width: Width) {
+  protected setWidth(width: Width): void {
     this.width = width
     this.ty = width === 0 ? 'i32' : INT_TY[width]
   }
@@ -87,34 +130,29 @@ export abstract class PureEmit implements Emit {
   }
 
   /** A pure operator. */
-  protected pure(op: string, ty: Ty, args: readonly Node[], immediates: readonly number[] = []): Node {
-    return this.mark(new Node('op', ty, { op, args, immediates }))
+  protected pure(op: string, ty: Ty, args: readonly Node[], immediates = NO_IMMEDIATES): Node {
+    return this.mark(new Node('op', ty, op, args, immediates))
   }
 
   /** A read of mutable state: evaluated exactly here. */
-  protected pinned(op: string, ty: Ty, args: readonly Node[], immediates: readonly number[] = []): Node {
-    return this.mark(new Node('op', ty, { op, args, immediates, pinned: true }))
+  protected pinned(op: string, ty: Ty, args: readonly Node[], immediates = NO_IMMEDIATES): Node {
+    return this.mark(new Node('op', ty, op, args, immediates, true))
   }
 
   /** A pure operator over parameters only. */
-  protected early(op: string, ty: Ty, args: readonly Node[], immediates: readonly number[] = []): Node {
-    const made = new Node('op', ty, { op, args, immediates })
+  protected early(op: string, ty: Ty, args: readonly Node[], immediates = NO_IMMEDIATES): Node {
+    const made = new Node('op', ty, op, args, immediates)
     this.prologue.push({ kind: 'let', node: made })
     return made
   }
 
-  protected do(op: string, args: readonly Node[], immediates: readonly number[] = []): void {
-    this.current.push({
-      kind: 'do',
-      op,
-      args: args.map((a) => (op.includes('store') ? this.#stripFor(op, a) : a)),
-      immediates,
-    })
+  protected do(op: string, args: readonly Node[], immediates = NO_IMMEDIATES): void {
+    this.current.push({ kind: 'do', op, args, immediates })
   }
 
-  /** Records a statement that may leave the instruction. */
-  protected emit(statement: Statement): void {
-    this.current.push(statement)
+  /** A store to `address` + `offset`: not of the guest's memory. */
+  protected storeTo(op: string, address: Node, offset: number, value: Node): void {
+    this.do(op, [address, this.#stripFor(op, value)], [offset])
   }
 
   protected variable(ty: Ty): Variable {
@@ -122,7 +160,7 @@ export abstract class PureEmit implements Emit {
   }
 
   protected valueIn(variable: Variable): Node {
-    return this.mark(new Node('var', variable.ty, { variable, pinned: true }))
+    return this.mark(variableNode('var', variable))
   }
 
   /** The value of a variable that is set once, before this. */
@@ -151,15 +189,17 @@ export abstract class PureEmit implements Emit {
   }
 
   const(ty: Ty, value: number | bigint): Node {
-    if (ty === 'i64') return new Node('const', ty, { value: BigInt.asIntN(64, BigInt(value)) })
     if (ty === 'v128') throw new Error('v128 constants are written by op()')
-    if (ty === 'f32' || ty === 'f64') return new Node('const', ty, { value: Number(value) })
-    if (typeof value === 'number' && (value | 0) === value) {
-      const small = ty === 'i32' ? value : value & (MASK[ty] ?? -1)
-      return new Node('const', ty, { value: small })
+    if (ty === 'f32' || ty === 'f64') return valueNode('const', ty, Number(value))
+    if (typeof value === 'number' && (value | 0) === value)
+      return valueNode('const', ty, ty === 'i8' || ty === 'i16' ? value & ONES[ty] : value)
+    if (ty === 'i64') {
+      const whole = BigInt.asIntN(64, BigInt(value))
+      const low = Number(BigInt.asIntN(32, whole))
+      return valueNode('const', ty, BigInt(low) === whole ? low : whole)
     }
     const whole = Number(BigInt.asUintN(BITS[ty], BigInt(value)))
-    return new Node('const', ty, { value: ty === 'i32' ? whole | 0 : whole })
+    return valueNode('const', ty, ty === 'i32' ? whole | 0 : whole)
   }
 
   // --- masks of narrow types ---
@@ -182,7 +222,7 @@ export abstract class PureEmit implements Emit {
   #retype(value: Node, ty: Ty): Node {
     if (value.ty === ty) return value
     if (value.kind === 'const') return this.const(ty, value.value)
-    return new Alias(ty, value)
+    return alias(ty, value)
   }
 
   /** Drops a mask that keeps at least the bits of `mask`: the consumer looks at no others. */
@@ -208,51 +248,56 @@ export abstract class PureEmit implements Emit {
     return a.ty
   }
 
-  #binary(name: string, a: Val, b: Val, clean: boolean): Node {
-    const ty = this.#int(a, name)
-    if (b.ty !== ty) throw new Error(`${name} of ${ty} and ${b.ty}`)
-    const folded = this.#fold(name, ty, node(a), node(b))
+  #binary(operator: IntOperator, a: Val, b: Val, clean: boolean): Node {
+    const ty = this.#int(a, operator.name)
+    if (b.ty !== ty) throw new Error(`${operator.name} of ${ty} and ${b.ty}`)
+    const folded = this.#fold(operator, ty, node(a), node(b))
     if (folded) return folded
-    const made = this.pure(operatorOf(wasmType(ty), name), clean ? ty : wasmType(ty), [node(a), node(b)])
+    const made = this.pure(at(operator, ty), clean ? ty : wasmType(ty), [node(a), node(b)])
     return clean ? made : this.#mask(made, ty)
   }
 
   /** Constant operands: what a JIT with constant operands and generic semantics produce all the time. */
-  #fold(name: string, ty: IntTy, a: Node, b: Node): Node | undefined {
-    if (b.kind === 'const') {
-      const value = BigInt(b.value)
-      if (value === 0n && NEUTRAL_ZERO.has(name)) return a
-      if (value === 0n && name === 'and') return this.const(ty, 0)
-      if (name === 'and' && BigInt.asUintN(BITS[ty], value) === (1n << BigInt(BITS[ty])) - 1n) return a
-      if (a.kind === 'const') {
-        const [x, y] = [BigInt(a.value), value]
-        if (name === 'add') return this.const(ty, x + y)
-        if (name === 'sub') return this.const(ty, x - y)
-        if (name === 'and') return this.const(ty, x & y)
-        if (name === 'or') return this.const(ty, x | y)
-        if (name === 'xor') return this.const(ty, x ^ y)
-      }
+  #fold(operator: IntOperator, ty: IntTy, a: Node, b: Node): Node | undefined {
+    if (b.kind !== 'const') return undefined
+    if (b.value === 0 && operator !== MUL) return operator === AND ? this.const(ty, 0) : a
+    if (operator === AND && b.value === ONES[ty]) return a
+    if (a.kind !== 'const') return undefined
+    if (typeof a.value === 'number' && typeof b.value === 'number') {
+      // Sums of numbers of 32 bits are exact, and the rest is sign-extended in both types.
+      if (operator === ADD) return this.const(ty, a.value + b.value)
+      if (operator === SUB) return this.const(ty, a.value - b.value)
+      if (operator === AND) return this.const(ty, a.value & b.value)
+      if (operator === OR) return this.const(ty, a.value | b.value)
+      if (operator === XOR) return this.const(ty, a.value ^ b.value)
+      return undefined
     }
+    const [x, y] = [BigInt(a.value), BigInt(b.value)]
+    if (operator === ADD) return this.const(ty, x + y)
+    if (operator === SUB) return this.const(ty, x - y)
+    if (operator === AND) return this.const(ty, x & y)
+    if (operator === OR) return this.const(ty, x | y)
+    if (operator === XOR) return this.const(ty, x ^ y)
     return undefined
   }
 
   add(a: Val, b: Val): Node {
-    return this.#binary('add', a, b, false)
+    return this.#binary(ADD, a, b, false)
   }
   sub(a: Val, b: Val): Node {
-    return this.#binary('sub', a, b, false)
+    return this.#binary(SUB, a, b, false)
   }
   mul(a: Val, b: Val): Node {
-    return this.#binary('mul', a, b, false)
+    return this.#binary(MUL, a, b, false)
   }
   and(a: Val, b: Val): Node {
-    return this.#binary('and', a, b, true)
+    return this.#binary(AND, a, b, true)
   }
   or(a: Val, b: Val): Node {
-    return this.#binary('or', a, b, true)
+    return this.#binary(OR, a, b, true)
   }
   xor(a: Val, b: Val): Node {
-    return this.#binary('xor', a, b, true)
+    return this.#binary(XOR, a, b, true)
   }
   not(a: Val): Node {
     const ty = this.#int(a, 'not')
@@ -267,50 +312,52 @@ export abstract class PureEmit implements Emit {
     return a.ty === 'i64' ? node(this.zext(count, 'i64')) : this.#retype(node(count), 'i32')
   }
 
-  #shift(name: string, a: Node, count: Val): Node {
+  #shift(operator: IntOperator, a: Node, count: Val): Node {
     const by = this.#count(a, count)
-    if (by.kind === 'const' && BigInt(by.value) === 0n) return a
-    if (by.kind === 'const' && a.kind === 'const') {
-      const [value, bits] = [BigInt(a.value), BITS[wasmType(a.ty) as IntTy]]
-      const amount = BigInt(by.value)
-      if (name === 'shl') return this.const(wasmType(a.ty), value << amount)
-      if (name === 'shr_u') return this.const(wasmType(a.ty), BigInt.asUintN(bits, value) >> amount)
+    if (by.kind === 'const') {
+      if (by.value === 0) return a
+      if (a.kind === 'const') {
+        const [value, bits] = [BigInt(a.value), BITS[wasmType(a.ty) as IntTy]]
+        const amount = BigInt(by.value)
+        if (operator === SHL) return this.const(wasmType(a.ty), value << amount)
+        if (operator === SHR_U) return this.const(wasmType(a.ty), BigInt.asUintN(bits, value) >> amount)
+      }
     }
-    return this.pure(operatorOf(wasmType(a.ty), name), wasmType(a.ty), [a, by])
+    return this.pure(at(operator, a.ty), wasmType(a.ty), [a, by])
   }
 
   shl(a: Val, count: Val): Node {
     const ty = this.#int(a, 'shl')
-    return this.#mask(this.#shift('shl', node(a), count), ty)
+    return this.#mask(this.#shift(SHL, node(a), count), ty)
   }
   shr(a: Val, count: Val): Node {
-    return this.#retype(this.#shift('shr_u', node(a), count), this.#int(a, 'shr'))
+    return this.#retype(this.#shift(SHR_U, node(a), count), this.#int(a, 'shr'))
   }
   sar(a: Val, count: Val): Node {
     const ty = this.#int(a, 'sar')
-    return this.#mask(this.#shift('shr_s', this.#signed(a), count), ty)
+    return this.#mask(this.#shift(SHR_S, this.#signed(a), count), ty)
   }
   rotl(a: Val, count: Val): Node {
-    return this.#rotate('rotl', a, count)
+    return this.#rotate(ROTL, a, count)
   }
   rotr(a: Val, count: Val): Node {
-    return this.#rotate('rotr', a, count)
+    return this.#rotate(ROTR, a, count)
   }
 
-  #rotate(name: 'rotl' | 'rotr', a: Val, count: Val): Node {
-    const ty = this.#int(a, name)
-    if (ty === 'i32' || ty === 'i64') return this.#shift(name, node(a), count)
+  #rotate(operator: IntOperator, a: Val, count: Val): Node {
+    const ty = this.#int(a, operator.name)
+    if (ty === 'i32' || ty === 'i64') return this.#shift(operator, node(a), count)
     // Counts are below the width, so the other shift is at most the width and needs no mask.
     const by = this.#retype(node(count), 'i32')
     const other = this.sub(this.const('i32', BITS[ty]), by)
-    const left = this.#shift('shl', node(a), name === 'rotl' ? by : other)
-    const right = this.#shift('shr_u', node(a), name === 'rotl' ? other : by)
+    const left = this.#shift(SHL, node(a), operator === ROTL ? by : other)
+    const right = this.#shift(SHR_U, node(a), operator === ROTL ? other : by)
     return this.#mask(this.pure('i32.or', 'i32', [left, right]), ty)
   }
 
   clz(a: Val): Node {
     const ty = this.#int(a, 'clz')
-    const whole = this.pure(operatorOf(wasmType(ty), 'clz'), ty, [node(a)])
+    const whole = this.pure(at(CLZ, ty), ty, [node(a)])
     const unused = 32 - BITS[ty]
     return unused > 0
       ? this.#retype(this.pure('i32.sub', 'i32', [whole, this.const('i32', unused)]), ty)
@@ -322,11 +369,11 @@ export abstract class PureEmit implements Emit {
       MASK[ty] === undefined
         ? node(a)
         : this.pure('i32.or', 'i32', [node(a), this.const('i32', 1 << BITS[ty])])
-    return this.pure(operatorOf(wasmType(ty), 'ctz'), ty, [guarded])
+    return this.pure(at(CTZ, ty), ty, [guarded])
   }
   popcnt(a: Val): Node {
     const ty = this.#int(a, 'popcnt')
-    return this.pure(operatorOf(wasmType(ty), 'popcnt'), ty, [node(a)])
+    return this.pure(at(POPCNT, ty), ty, [node(a)])
   }
 
   /** i8 and i16 sign-extended to i32; i32 and i64 as they are. */
@@ -336,71 +383,70 @@ export abstract class PureEmit implements Emit {
     return node(a)
   }
 
-  #divide(name: string, a: Val, b: Val, signed: boolean): Node {
-    const ty = this.#int(a, name)
+  #divide(operator: IntOperator, a: Val, b: Val, signed: boolean): Node {
+    const ty = this.#int(a, operator.name)
     const args = signed ? [this.#signed(a), this.#signed(b)] : [node(a), node(b)]
     // Pinned: a division by zero traps, so it must not move before the check that its author wrote.
-    return this.#mask(this.pinned(operatorOf(wasmType(ty), name), wasmType(ty), args), ty)
+    return this.#mask(this.pinned(at(operator, ty), wasmType(ty), args), ty)
   }
   divU(a: Val, b: Val): Node {
-    return this.#divide('div_u', a, b, false)
+    return this.#divide(DIV_U, a, b, false)
   }
   divS(a: Val, b: Val): Node {
-    return this.#divide('div_s', a, b, true)
+    return this.#divide(DIV_S, a, b, true)
   }
   remU(a: Val, b: Val): Node {
-    return this.#divide('rem_u', a, b, false)
+    return this.#divide(REM_U, a, b, false)
   }
   remS(a: Val, b: Val): Node {
-    return this.#divide('rem_s', a, b, true)
+    return this.#divide(REM_S, a, b, true)
   }
 
   // --- comparisons ---
 
-  #compare(name: string, a: Val, b: Val): Node {
-    const ty = this.#int(a, name)
-    if (b.ty !== ty) throw new Error(`${name} of ${ty} and ${b.ty}`)
-    const signed = name.endsWith('_s')
-    const folded = this.#compareConstants(name, ty, node(a), node(b))
+  #compare(operator: IntOperator, a: Val, b: Val): Node {
+    const ty = this.#int(a, operator.name)
+    if (b.ty !== ty) throw new Error(`${operator.name} of ${ty} and ${b.ty}`)
+    const folded = this.#compareConstants(operator, ty, node(a), node(b))
     if (folded) return folded
-    const args = signed ? [this.#signed(a), this.#signed(b)] : [node(a), node(b)]
-    return this.pure(operatorOf(wasmType(ty), name), 'i32', args)
+    const args = SIGNED.has(operator) ? [this.#signed(a), this.#signed(b)] : [node(a), node(b)]
+    return this.pure(at(operator, ty), 'i32', args)
   }
-  #compareConstants(name: string, ty: IntTy, a: Node, b: Node): Node | undefined {
+  #compareConstants(operator: IntOperator, ty: IntTy, a: Node, b: Node): Node | undefined {
     if (a.kind !== 'const' || b.kind !== 'const') return undefined
-    const read = name.endsWith('_s') ? BigInt.asIntN : BigInt.asUintN
+    const read = SIGNED.has(operator) ? BigInt.asIntN : BigInt.asUintN
     const [x, y] = [read(BITS[ty], BigInt(a.value)), read(BITS[ty], BigInt(b.value))]
-    if (name === 'eq') return this.const('i32', x === y ? 1 : 0)
-    if (name === 'ne') return this.const('i32', x === y ? 0 : 1)
-    return this.const('i32', (name.startsWith('lt') ? x < y : x <= y) ? 1 : 0)
+    if (operator === EQ) return this.const('i32', x === y ? 1 : 0)
+    if (operator === NE) return this.const('i32', x === y ? 0 : 1)
+    return this.const('i32', (operator === LT_S || operator === LT_U ? x < y : x <= y) ? 1 : 0)
   }
 
   eq(a: Val, b: Val): Node {
-    return this.#compare('eq', a, b)
+    return this.#compare(EQ, a, b)
   }
   ne(a: Val, b: Val): Node {
-    return this.#compare('ne', a, b)
+    return this.#compare(NE, a, b)
   }
   ltU(a: Val, b: Val): Node {
-    return this.#compare('lt_u', a, b)
+    return this.#compare(LT_U, a, b)
   }
   ltS(a: Val, b: Val): Node {
-    return this.#compare('lt_s', a, b)
+    return this.#compare(LT_S, a, b)
   }
   leU(a: Val, b: Val): Node {
-    return this.#compare('le_u', a, b)
+    return this.#compare(LE_U, a, b)
   }
   leS(a: Val, b: Val): Node {
-    return this.#compare('le_s', a, b)
+    return this.#compare(LE_S, a, b)
   }
   isZero(a: Val): Node {
     const value = node(a)
-    if (value.kind === 'const') return this.const('i32', BigInt(value.value) === 0n ? 1 : 0)
-    return this.pure(operatorOf(wasmType(this.#int(a, 'isZero')), 'eqz'), 'i32', [node(a)])
+    if (value.kind === 'const') return this.const('i32', value.value === 0 ? 1 : 0)
+    return this.pure(at(EQZ, this.#int(a, 'isZero')), 'i32', [value])
   }
   msb(a: Val): Node {
     const ty = this.#int(a, 'msb')
-    const top = this.#shift('shr_u', node(a), this.const('i32', BITS[ty] - 1))
+    const top = this.#shift(SHR_U, node(a), this.const('i32', BITS[ty] - 1))
     return ty === 'i64' ? this.trunc(top, 'i32') : this.#retype(top, 'i32')
   }
   select(condition: Val, a: Val, b: Val): Node {
@@ -417,7 +463,7 @@ export abstract class PureEmit implements Emit {
     if (BITS[ty] < BITS[from]) throw new Error(`zext from ${from} to ${ty}`)
     if (ty !== 'i64' || from === 'i64') return this.#retype(node(a), ty)
     const value = node(a)
-    if (value.kind === 'const') return this.const('i64', BigInt.asUintN(32, BigInt(value.value)))
+    if (value.kind === 'const') return this.const('i64', Number(value.value) >>> 0)
     return this.pure('i64.extend_i32_u', 'i64', [value])
   }
   sext(a: Val, ty: IntTy): Node {
@@ -425,7 +471,10 @@ export abstract class PureEmit implements Emit {
     if (BITS[ty] < BITS[from]) throw new Error(`sext from ${from} to ${ty}`)
     if (from === ty) return node(a)
     const value = node(a)
-    if (value.kind === 'const') return this.const(ty, BigInt.asIntN(BITS[from], BigInt(value.value)))
+    if (value.kind === 'const') {
+      const unused = 32 - BITS[from]
+      return this.const(ty, (Number(value.value) << unused) >> unused)
+    }
     const extended = this.#signed(a)
     if (ty === 'i64') return this.pure('i64.extend_i32_s', 'i64', [extended])
     return this.#mask(extended, ty)
@@ -456,8 +505,12 @@ export abstract class PureEmit implements Emit {
     return this.rotl(step(bytes, 0x0000ffff0000ffffn, 16), this.const('i32', 32))
   }
 
-  op(name: string, ty: Ty, args: readonly Val[], immediates: readonly number[] = []): Node {
-    if (/load|store|call|memory|atomic/.test(name)) throw new Error(`op() is for pure operators, not ${name}`)
+  op(name: string, ty: Ty, args: readonly Val[], immediates: readonly number[] = NO_IMMEDIATES): Node {
+    if (!PURE.has(name)) {
+      if (/load|store|call|memory|atomic/.test(name))
+        throw new Error(`op() is for pure operators, not ${name}`)
+      PURE.add(name)
+    }
     return this.pure(name, ty, args.map(node), immediates)
   }
 

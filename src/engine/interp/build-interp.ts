@@ -15,6 +15,7 @@ import { FunctionBackEnd, InlineBackEnd, STATUS_NEXT } from './back-end.ts'
 import { ALL_IMPORTS, InterpEmit } from './interp-emit.ts'
 import { REGION_PARAMS, defineCommit, defineDispatch, defineReaders } from './dispatch.ts'
 import { defineElsewhere } from './elsewhere.ts'
+import { instanceOf } from './record-emit.ts'
 import { emitRun } from './run-function.ts'
 import type { InlineCase } from './run-function.ts'
 import { defineSupport } from './support.ts'
@@ -33,7 +34,7 @@ export interface InterpModule {
 function recordHandler(handler: Handler, semantics: Semantics, recLocal: number): readonly Statement[] {
   const { row, width, form } = handler
   try {
-    const emit = new InterpEmit(row, width, form, recLocal, handler.hot)
+    const emit = new InterpEmit(instanceOf(row, width, form), recLocal, handler.hot)
     semantics(emit)
     return emit.statements()
   } catch (cause) {

@@ -10,6 +10,7 @@ import type { BackEnd } from '../emit/generate.ts'
 import { operandsOf, resolve } from '../emit/ir.ts'
 import type { Node, Statement } from '../emit/ir.ts'
 import { InterpEmit } from './interp-emit.ts'
+import { instanceOf } from './record-emit.ts'
 
 type Width = 0 | 8 | 16 | 32 | 64
 const rowOf = (id: string): (typeof ROWS)[number] => {
@@ -19,7 +20,7 @@ const rowOf = (id: string): (typeof ROWS)[number] => {
 }
 
 function record(id: string, width: Width, form: Form, semantics?: Semantics): readonly Statement[] {
-  const emit = new InterpEmit(rowOf(id), width, form)
+  const emit = new InterpEmit(instanceOf(rowOf(id), width, form))
   const body = semantics ?? SEMANTICS[id]
   if (!body) throw new Error(`no semantics for ${id}`)
   body(emit)

@@ -34,14 +34,13 @@ import {
   REC_REG,
   REC_RM,
 } from '../../abi/record.ts'
-import type { Form } from '../../isa/handlers.ts'
 import type { OperandInfo } from '../../isa/operands.ts'
 import type { IntTy, Ty, Val, Vector } from '../../isa/emit.ts'
-import type { Row, Width } from '../../isa/row.ts'
-import { Node, node } from '../emit/ir.ts'
-import type { Statement, Variable } from '../emit/ir.ts'
+import { node, variableNode } from '../emit/ir.ts'
+import type { Exit, ExitPoint, Node, PageGroup, Statement, Variable } from '../emit/ir.ts'
 import { atomicOp, dependsOn, simpleAtomic } from './atomics.ts'
 import { RecordEmit, storeOp } from './record-emit.ts'
+import type { Instance } from './record-emit.ts'
 
 // prettier-ignore
 const VECTOR_NUMBER: Readonly<Record<Vector, number>> = {
@@ -65,12 +64,19 @@ export function importOf(name: string): KernelImport {
 const BITS: Readonly<Record<Ty, number>> = { i8: 8, i16: 16, i32: 32, i64: 64, f32: 32, f64: 64, v128: 128 }
 
 export class InterpEmit extends RecordEmit {
-  readonly #slotUse = { next: CPU_SCRATCH_SLOTS - 1 }
+  /** The next scratch slot for a copy of a memory operand. */
+  #slot = CPU_SCRATCH_SLOTS - 1
   #address: { readonly key: string; readonly node: Node } | undefined
 
   /** @param recLocal local of the record address: 1 in a function of its own */
-  constructor(row: Row, width: Width, form: Form, recLocal = 1, inlined = false) {
-    super(row, width, form, recLocal, inlined)
+  constructor(instance: Instance, recLocal = 1, inlined = false) {
+    super(instance, recLocal, inlined)
+  }
+
+  protected override start(instance: Instance): void {
+    super.start(instance)
+    this.#slot = CPU_SCRATCH_SLOTS - 1
+    this.#address = undefined
   }
 
   protected override enterScope(): void {
@@ -127,7 +133,7 @@ export class InterpEmit extends RecordEmit {
       return this.pure('i32.add', 'i32', [base, this.const('i32', offset)])
     }
     if (info.bits === 0) throw new Error(`${this.row.id}: operand ${info.text} has no size to copy`)
-    const copy = this.scratch(this.#slotUse.next--)
+    const copy = this.scratch(this.#slot--)
     this.storeAt(copy, this.read(i))
     return copy
   }
@@ -185,7 +191,27 @@ export class InterpEmit extends RecordEmit {
     })
   }
 
+  // --- where an instruction may be left ---
+
+  protected leave(exit: Exit, target?: Node): void {
+    this.current.push({ kind: 'exit', exit, args: target ? [target] : [], at: this.exitPoint() })
+  }
+
+  /** What an engine has to know where it leaves. */
+  protected exitPoint(): ExitPoint | undefined {
+    return undefined
+  }
+
   // --- guest memory ---
+
+  /** An access is likely to be one to the stack. */
+  protected onStack(_seg: Node, _bytes: number): boolean {
+    return false
+  }
+
+  protected groupOf(_bytes: number, _writes: boolean): PageGroup | undefined {
+    return undefined
+  }
 
   load(ty: Ty, gva: Val): Node {
     return this.#loadSeg(ty, node(gva), this.seg())
@@ -197,7 +223,10 @@ export class InterpEmit extends RecordEmit {
       return this.pure(ty === 'f32' ? 'f32.reinterpret_i32' : 'f64.reinterpret_i64', ty, [bits])
     }
     const result = this.variable(ty)
-    this.emit({ kind: 'load', result, bytes: BITS[ty] / 8, gva, seg })
+    const bytes = BITS[ty] / 8
+    const stack = this.onStack(seg, bytes)
+    const group = stack ? undefined : this.groupOf(bytes, false)
+    this.current.push({ kind: 'load', result, bytes, gva, seg, stack, group, at: this.exitPoint() })
     return this.resultIn(result)
   }
 
@@ -209,7 +238,10 @@ export class InterpEmit extends RecordEmit {
     let bits = node(value)
     if (value.ty === 'f32') bits = this.pure('i32.reinterpret_f32', 'i32', [bits])
     if (value.ty === 'f64') bits = this.pure('i64.reinterpret_f64', 'i64', [bits])
-    this.emit({ kind: 'store', value: bits, bytes: BITS[value.ty] / 8, gva, seg })
+    const bytes = BITS[value.ty] / 8
+    const stack = this.onStack(seg, bytes)
+    const group = stack ? undefined : this.groupOf(bytes, true)
+    this.current.push({ kind: 'store', value: bits, bytes, gva, seg, stack, group, at: this.exitPoint() })
   }
 
   modify(
@@ -229,31 +261,36 @@ export class InterpEmit extends RecordEmit {
     const address = this.variable('i32')
     // XCHG with memory is locked with and without the prefix (SDM Vol. 2, XCHG).
     const locked = this.form === 'L' || this.row.mnemonic === 'xchg'
-    this.emit({
+    const bytes = info.bits / 8
+    const seg = this.seg()
+    const group = this.groupOf(bytes, true)
+    this.current.push({
       kind: 'rmwBegin',
       result: address,
-      bytes: info.bits / 8,
+      bytes,
       gva,
-      seg: this.seg(),
+      seg,
       locked,
+      group,
+      at: this.exitPoint(),
     })
     const host = this.valueIn(address)
     const result = locked ? this.#atomic(ty, host, compute) : this.#plain(ty, host, compute)
-    this.emit({ kind: 'rmwEnd' })
+    this.current.push({ kind: 'rmwEnd', at: this.exitPoint() })
     return result
   }
 
   #plain(ty: IntTy, host: Node, compute: (old: Val) => Val): { readonly old: Node; readonly value: Node } {
     const old = this.loadFrom(ty, host, 0)
     const value = node(compute(old))
-    this.do(storeOp(ty), [host, value])
+    this.storeTo(storeOp(ty), host, 0, value)
     return { old, value }
   }
 
   /** One Wasm atomic where the computation is one, else a compare-and-swap loop. */
   #atomic(ty: IntTy, host: Node, compute: (old: Val) => Val): { readonly old: Node; readonly value: Node } {
     const variable = this.variable(ty)
-    const old = new Node('var', ty, { variable, pinned: true })
+    const old = variableNode('var', variable)
     const outer = this.current
     const computation: Statement[] = [{ kind: 'let', node: old }]
     this.current = computation
@@ -291,16 +328,16 @@ export class InterpEmit extends RecordEmit {
   raise(vector: Vector, error?: number | Val): void {
     const hasError = error !== undefined || HAS_ERROR.has(vector)
     const code = FAULT_VALID | (hasError ? FAULT_HAS_ERROR : 0) | VECTOR_NUMBER[vector]
-    this.do('i32.store', [this.cpu, this.const('i32', code)], [CPU_FAULT])
+    this.storeTo('i32.store', this.cpu, CPU_FAULT, this.const('i32', code))
     if (hasError) {
       const value = typeof error === 'object' ? node(error) : this.const('i32', error ?? 0)
-      this.do('i32.store', [this.cpu, value], [CPU_FAULT_ERROR])
+      this.storeTo('i32.store', this.cpu, CPU_FAULT_ERROR, value)
     }
-    this.emit({ kind: 'exit', exit: 'fault', args: [] })
+    this.leave('fault')
   }
 
   protected faultCheck(): void {
-    this.if_(this.getCpu('i32', CPU_FAULT), () => this.emit({ kind: 'exit', exit: 'fault', args: [] }))
+    this.if_(this.getCpu('i32', CPU_FAULT), () => this.leave('fault'))
   }
 
   privileged(): void {
@@ -325,7 +362,7 @@ export class InterpEmit extends RecordEmit {
         })
         commit()
       }
-      this.emit({ kind: 'exit', exit: 'taken', args: [] })
+      this.leave('taken')
     }
     if (condition) this.if_(condition, taken)
     else taken()
@@ -341,7 +378,7 @@ export class InterpEmit extends RecordEmit {
       this.if_(suspicious, () => this.call('check_near', [target]))
       commit()
     }
-    this.emit({ kind: 'exit', exit: 'near', args: [target] })
+    this.leave('near', target)
   }
 
   // --- stack ---
@@ -375,7 +412,7 @@ export class InterpEmit extends RecordEmit {
     const bytes = BITS[value.ty] / 8
     const { rsp, sp } = this.#stack(this.const('i64', -bytes))
     this.#storeSeg(this.#stackLinear(sp, bytes, true), value, this.const('i32', SEG_SS))
-    this.do('i64.store', [this.cpu, rsp], [CPU_RSP])
+    this.storeTo('i64.store', this.cpu, CPU_RSP, rsp)
   }
 
   peek(ty: IntTy): Node {
@@ -386,7 +423,7 @@ export class InterpEmit extends RecordEmit {
 
   adjustStack(bytes: Val | number): void {
     const by = typeof bytes === 'number' ? this.const('i64', bytes) : node(bytes)
-    this.do('i64.store', [this.cpu, this.#stack(by).rsp], [CPU_RSP])
+    this.storeTo('i64.store', this.cpu, CPU_RSP, this.#stack(by).rsp)
   }
 
   pop(ty: IntTy): Node {
@@ -413,7 +450,7 @@ export class InterpEmit extends RecordEmit {
     this.forgetFlags()
     if (entry.fault) this.faultCheck()
     if (entry.transfers) {
-      const exit = (): void => this.emit({ kind: 'exit', exit: 'transfer', args: [] })
+      const exit = (): void => this.leave('transfer')
       if (name.startsWith('str_')) {
         // A string instruction that is complete goes on in its block.
         const done = this.variable('i32')

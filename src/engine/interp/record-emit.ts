@@ -34,7 +34,8 @@ import { operandInfo } from '../../isa/operands.ts'
 import type { OperandInfo } from '../../isa/operands.ts'
 import type { IntTy, Reg64, Ty, Val, Vsib } from '../../isa/emit.ts'
 import type { Row, Width } from '../../isa/row.ts'
-import { Node, node } from '../emit/ir.ts'
+import { node, valueNode } from '../emit/ir.ts'
+import type { Node } from '../emit/ir.ts'
 import { PureEmit } from '../emit/pure-emit.ts'
 
 // prettier-ignore
@@ -42,29 +43,50 @@ const REGISTER: Readonly<Record<Reg64 | 'rbx', number>> = {
   rax: 0, rcx: 1, rdx: 2, rbx: 3, rsp: 4, rbp: 5, rsi: 6, rdi: 7, r11: 11,
 }
 
+const LOAD: Readonly<Record<Ty, string>> = {
+  i8: 'i32.load8_u', i16: 'i32.load16_u', i32: 'i32.load', i64: 'i64.load', f32: 'f32.load', f64: 'f64.load', v128: 'v128.load',
+} // prettier-ignore
+const STORE: Readonly<Record<Ty, string>> = {
+  i8: 'i32.store8', i16: 'i32.store16', i32: 'i32.store', i64: 'i64.store', f32: 'f32.store', f64: 'f64.store', v128: 'v128.store',
+} // prettier-ignore
+
 /** WebAssembly load and store of a type. */
-export const loadOp = (ty: Ty): string =>
-  ty === 'i8' ? 'i32.load8_u' : ty === 'i16' ? 'i32.load16_u' : `${ty}.load`
-export const storeOp = (ty: Ty): string =>
-  ty === 'i8' ? 'i32.store8' : ty === 'i16' ? 'i32.store16' : `${ty}.store`
+export const loadOp = (ty: Ty): string => LOAD[ty]
+export const storeOp = (ty: Ty): string => STORE[ty]
 
-const known = new WeakMap<Row, Map<number, readonly OperandInfo[]>>()
+/** What an emitter asks of a row at a width and in a form, found once: the JIT asks for every instruction that it compiles. */
+export interface Instance {
+  readonly row: Row
+  readonly width: Width
+  readonly form: Form
+  readonly operands: readonly OperandInfo[]
+  /** By operand: it is in memory. */
+  readonly memory: readonly boolean[]
+  /** The operand that REC_IMM is the immediate of, -1 if there is none. */
+  readonly immediate: number
+  /** The address is an offset in the instruction. */
+  readonly moffs: boolean
+}
 
-/** The operands of an instance, parsed once: the JIT asks for every instruction that it compiles. */
-function operandsOf(row: Row, width: number): readonly OperandInfo[] {
-  const byWidth = known.get(row) ?? new Map<number, readonly OperandInfo[]>()
-  known.set(row, byWidth)
-  const parsed = byWidth.get(width) ?? row.operands.map((operand) => operandInfo(operand, width))
-  byWidth.set(width, parsed)
-  return parsed
+export function instanceOf(row: Row, width: Width, form: Form): Instance {
+  const operands = row.operands.map((operand) => operandInfo(operand, width))
+  const inMemory = ({ place }: OperandInfo): boolean =>
+    place === 'mem' || place === 'moffs' || place === 'vsib' || (place === 'rm' && form !== 'R')
+  return {
+    row,
+    width,
+    form,
+    operands,
+    memory: operands.map(inMemory),
+    immediate: operands.findIndex(({ place }) => place === 'imm'),
+    moffs: operands.some(({ place }) => place === 'moffs'),
+  }
 }
 
 export abstract class RecordEmit extends PureEmit {
-  readonly mem: boolean
-  protected readonly row: Row
-  protected readonly form: Form
-  readonly #operands: readonly OperandInfo[]
-  protected readonly cpu = new Node('local', 'i32', { value: 0 })
+  mem = false
+  #instance: Instance
+  protected readonly cpu = valueNode('local', 'i32', 0)
   protected readonly rec: Node
   /** The handler stands in run(), where a call costs more than a few more bytes. */
   protected readonly inlined: boolean
@@ -72,14 +94,30 @@ export abstract class RecordEmit extends PureEmit {
   #flags: LazyFlags | undefined
 
   /** @param recLocal index of the local that holds the record address (the CPU struct's is local 0) */
-  constructor(row: Row, width: Width, form: Form, recLocal: number, inlined: boolean) {
-    super(width)
-    this.row = row
-    this.form = form
-    this.#operands = operandsOf(row, width)
-    this.rec = new Node('local', 'i32', { value: recLocal })
-    this.mem = form !== 'R'
+  constructor(instance: Instance, recLocal: number, inlined: boolean) {
+    super()
+    this.rec = valueNode('local', 'i32', recLocal)
     this.inlined = inlined
+    this.#instance = instance
+    this.#setInstance(instance)
+  }
+
+  #setInstance(instance: Instance): void {
+    this.#instance = instance
+    this.mem = instance.form !== 'R'
+    this.setWidth(instance.width)
+  }
+
+  /** What is emitted from now on is another instruction. */
+  protected start(instance: Instance): void {
+    this.#setInstance(instance)
+  }
+
+  protected get row(): Row {
+    return this.#instance.row
+  }
+  protected get form(): Form {
+    return this.#instance.form
   }
 
   // --- record fields and CPU words ---
@@ -111,14 +149,14 @@ export abstract class RecordEmit extends PureEmit {
     return this.loadFrom(ty, this.cpu, offset)
   }
   setCpu(offset: number, value: Val): void {
-    this.do(storeOp(value.ty), [this.cpu, node(value)], [offset])
+    this.storeTo(storeOp(value.ty), this.cpu, offset, node(value))
     if (offset >= CPU_FL_RES && offset <= CPU_FL_AUX) this.#flags = undefined
   }
   loadAt(ty: Ty, address: Val, offset = 0): Node {
     return this.loadFrom(ty, node(address), offset)
   }
   storeAt(address: Val, value: Val, offset = 0): void {
-    this.do(storeOp(value.ty), [node(address), node(value)], [offset])
+    this.storeTo(storeOp(value.ty), node(address), offset, node(value))
   }
   scratch(slot: number): Node {
     return this.pure('i32.add', 'i32', [this.cpu, this.const('i32', CPU_SCRATCH + slot * 16)])
@@ -134,14 +172,19 @@ export abstract class RecordEmit extends PureEmit {
   // --- operands ---
 
   protected operand(i: number): OperandInfo {
-    const info = this.#operands[i]
+    const info = this.#instance.operands[i]
     if (!info) throw new Error(`${this.row.id} has no operand ${i}`)
     return info
   }
 
   isMemory(i: number): boolean {
-    const { place } = this.operand(i)
-    return place === 'mem' || place === 'moffs' || place === 'vsib' || (place === 'rm' && this.form !== 'R')
+    const known = this.#instance.memory[i]
+    if (known === undefined) throw new Error(`${this.row.id} has no operand ${i}`)
+    return known
+  }
+
+  protected get isMoffs(): boolean {
+    return this.#instance.moffs
   }
 
   /** Base address and offset of a register operand in the CPU struct. */
@@ -195,19 +238,18 @@ export abstract class RecordEmit extends PureEmit {
 
   writeHigh(i: number, value: Val): void {
     const [base, offset] = this.#high(i)
-    this.do('v128.store', [base, node(value)], [offset])
+    this.storeTo('v128.store', base, offset, node(value))
   }
 
   protected immediate(i: number, info: OperandInfo): Node {
     if (info.fixed !== undefined) return this.const(info.ty, info.fixed)
-    const first = this.#operands.findIndex((other) => other.place === 'imm')
-    return this.field(loadOp(info.ty), info.ty, i === first ? REC_IMM : REC_DISP)
+    return this.field(loadOp(info.ty), info.ty, i === this.#instance.immediate ? REC_IMM : REC_DISP)
   }
 
   /** General registers: 32-bit writes zero the upper half, narrower ones keep the rest. */
   protected writeRegister(base: Node, offset: number, value: Val, general: boolean): void {
-    if (general && value.ty === 'i32') this.do('i64.store', [base, this.zext(value, 'i64')], [offset])
-    else this.do(storeOp(value.ty), [base, node(value)], [offset])
+    if (general && value.ty === 'i32') this.storeTo('i64.store', base, offset, this.zext(value, 'i64'))
+    else this.storeTo(storeOp(value.ty), base, offset, node(value))
   }
 
   // --- addresses ---
@@ -215,7 +257,7 @@ export abstract class RecordEmit extends PureEmit {
   /** base + index * scale + disp, not yet truncated; moffs: the offset itself. */
   protected sum(displacement: Node | undefined): Node {
     let sum: Node
-    if (this.#operands.some((o) => o.place === 'moffs')) sum = this.field('i64.load', 'i64', REC_IMM)
+    if (this.isMoffs) sum = this.field('i64.load', 'i64', REC_IMM)
     else {
       const base = this.loadFrom('i64', this.registerAt(REC_BASE), 0)
       sum = this.add(base, this.field('i64.load32_s', 'i64', REC_DISP))
@@ -286,7 +328,7 @@ export abstract class RecordEmit extends PureEmit {
     return this.getCpu('i8', CPU_GPR + REGISTER[name] * 8 + 1)
   }
   setRegHigh(name: 'rax' | 'rcx' | 'rdx' | 'rbx', value: Val): void {
-    this.do('i32.store8', [this.cpu, node(value)], [CPU_GPR + REGISTER[name] * 8 + 1])
+    this.storeTo('i32.store8', this.cpu, CPU_GPR + REGISTER[name] * 8 + 1, node(value))
   }
 
   // --- flags ---
@@ -304,8 +346,8 @@ export abstract class RecordEmit extends PureEmit {
   }
 
   protected override setFlagState(flags: LazyFlags): void {
-    this.do('i64.store', [this.cpu, node(flags.res)], [CPU_FL_RES])
-    this.do('i32.store', [this.cpu, node(flags.aux)], [CPU_FL_AUX])
+    this.storeTo('i64.store', this.cpu, CPU_FL_RES, node(flags.res))
+    this.storeTo('i32.store', this.cpu, CPU_FL_AUX, node(flags.aux))
     this.#flags = undefined
   }
 }

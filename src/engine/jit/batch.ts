@@ -16,6 +16,7 @@ import { ModuleBuilder } from '../../wasm/module.ts'
 import { MEMORY_MAX_PAGES, MEMORY_MIN_PAGES } from '../interp/build-interp.ts'
 import { REGION_PARAMS } from '../interp/dispatch.ts'
 import { ALL_IMPORTS } from '../interp/interp-emit.ts'
+import { instanceOf } from '../interp/record-emit.ts'
 import type { Block, CodeRecord, Region } from './discover.ts'
 import type { SemanticHandler } from './jit-emit.ts'
 import { emitRegion } from './region-code.ts'
@@ -74,7 +75,8 @@ export function knownHandlers(): readonly (SemanticHandler | undefined)[] {
   for (const handler of assignHandlers(ROWS).list) {
     const semantics = (SEMANTICS as Readonly<Record<string, Semantics>>)[handler.row.id]
     if (!semantics) throw new Error(`row ${handler.row.id} has no semantic function`)
-    list[handler.id] = { ...handler, semantics }
+    const { row, width, form } = handler
+    list[handler.id] = { ...handler, semantics, instance: instanceOf(row, width, form) }
   }
   handlers = list
   return list

@@ -1,6 +1,7 @@
 /**
- * The emitter of the JIT: one instance per instruction of a block. The record's fields are constants, registers are
- * locals (registers.ts), flags are what they would be computed from (flag-state.ts), branches end the block.
+ * The emitter of the JIT: it records the instructions of a region's blocks one after the other. The record's fields are
+ * constants, registers are locals (registers.ts), flags are what they would be computed from (flag-state.ts), branches
+ * end the block.
  */
 import { CC_ADD, CC_CANONICAL, CC_NONE } from '../../abi/jit.ts'
 import {
@@ -49,9 +50,10 @@ import { encodeFlags, readCond, readFlag, setFlagBits } from '../../isa/flags.ts
 import type { LazyFlags } from '../../isa/flags.ts'
 import type { ArithFlag, Cond, FlagsOf, Semantics, Ty, Val } from '../../isa/emit.ts'
 import type { WasmTy } from '../../abi/kernel-imports.types.ts'
-import { Node, node, resolve } from '../emit/ir.ts'
+import { Node, node, resolve, valueNode, variableNode } from '../emit/ir.ts'
 import type { ExitPoint, PageGroup, Statement, Variable } from '../emit/ir.ts'
 import { InterpEmit, importOf } from '../interp/interp-emit.ts'
+import type { Instance } from '../interp/record-emit.ts'
 import {
   IN_STRUCT,
   UNKNOWN,
@@ -64,30 +66,76 @@ import {
 } from './flag-state.ts'
 import type { FlagState, Operation } from './flag-state.ts'
 import { effectsOf } from './helpers.ts'
-import type { PageGroups } from './page-groups.ts'
-import { CC_A, CC_B, CC_KIND, CC_RES, CONTROLS, XMMS, bit, registerAt, typeOf } from './registers.ts'
+import { PageGroups } from './page-groups.ts'
+import {
+  CC_A,
+  CC_B,
+  CC_KIND,
+  CC_RES,
+  CONTROLS,
+  RegisterSet,
+  XMMS,
+  bit,
+  byteAt,
+  listed,
+  registerAt,
+  typeOf,
+} from './registers.ts'
 
 /** What the instructions of a block hand on to each other. */
-export interface BlockState {
+export class BlockState {
   readonly mode: number
   flags: FlagState
-  /** Registers that the block reads or writes, and those that it writes. */
-  used: bigint
-  written: bigint
-  /** Those whose value from before the block matters, and those that are replaced whatever happens. */
-  exposed: bigint
-  defined: bigint
   /** The block's last statement was recorded. */
-  ended: boolean
+  ended = false
   /** It ends in a call that comes back. */
-  called: boolean
+  called = false
   /** It ends in a call of code that is part of the region. */
   readonly inlined: boolean
-  readonly groups: PageGroups
+  readonly groups = new PageGroups()
+  readonly #used = new RegisterSet()
+  readonly #written = new RegisterSet()
+  readonly #exposed = new RegisterSet()
+  readonly #defined = new RegisterSet()
+
+  constructor(mode: number, flags: FlagState, inlined: boolean) {
+    this.mode = mode
+    this.flags = flags
+    this.inlined = inlined
+  }
+
+  /** A register is read, or may be read. */
+  use(reg: number): void {
+    this.#used.add(reg)
+    if (!this.#defined.has(reg)) this.#exposed.add(reg)
+  }
+
+  /** A register is written, if `always` whatever happens. */
+  write(reg: number, always: boolean): void {
+    if (always) this.#defined.add(reg)
+    this.use(reg)
+    this.#written.add(reg)
+  }
+
+  /** Registers that the block reads or writes, and those that it writes. */
+  get used(): bigint {
+    return this.#used.mask
+  }
+  get written(): bigint {
+    return this.#written.mask
+  }
+  /** Those whose value from before the block matters, and those that are replaced whatever happens. */
+  get exposed(): bigint {
+    return this.#exposed.mask
+  }
+  get defined(): bigint {
+    return this.#defined.mask
+  }
 }
 
 export interface SemanticHandler extends Handler {
   readonly semantics: Semantics
+  readonly instance: Instance
 }
 
 /** One instruction of a region. */
@@ -98,8 +146,6 @@ export interface Instruction {
   /** RIP relative to the region's first page, and the page of it (a multiple of 4096). */
   readonly rip: number
   readonly page: number
-  /** Instructions of the block before it. */
-  readonly index: number
 }
 
 /** Fields of a record with a register's offset in the CPU struct. */
@@ -110,53 +156,58 @@ const FIELD: Readonly<Partial<Record<OperandPlace, number>>> = {
   is4: REC_IMM,
 }
 
+const CC_REGISTERS = [CC_KIND, CC_A, CC_B, CC_RES] as const
 const BASE_LOCAL = 1
 const DATA_ATTRIBUTES = 0x1_0000 | 0x10 | 8 | 4 | 2 // unusable, S, code, expand-down, writable
 const PLAIN_DATA = 0x10 | 2
 
-/** cpu + constant: an address that may be a register's. */
-class CpuAddress extends Node {
-  readonly offset: number
-  constructor(cpu: Node, at: Node, offset: number) {
-    super('op', 'i32', { op: 'i32.add', args: [cpu, at] })
-    this.offset = offset
-  }
-}
-
 export class JitEmit extends InterpEmit {
-  readonly #state: BlockState
-  readonly #at: Instruction
-  readonly #address = new Map<string, Node>()
+  #state: BlockState
+  #at: Instruction
+  /** Instructions of the block before it. */
+  #index = 0
+  /** Linear addresses of the memory operand by the access: bytes * 2 + write. */
+  readonly #address = new Map<number, Node>()
   #point: ExitPoint | undefined
   /** Vector registers whose address was handed out. */
   #addressed = 0n
   /** A helper ran that may have written over this code. */
   #stored = false
 
-  constructor(at: Instruction, state: BlockState) {
-    super(at.handler.row, at.handler.width, at.handler.form, 1, true)
-    this.#at = at
+  /** @param first any instruction of the region */
+  constructor(first: Instruction, state: BlockState) {
+    super(first.handler.instance, 1, true)
+    this.#at = first
     this.#state = state
+  }
+
+  /** What follows are the instructions of a block, recorded in `statements`. */
+  block(state: BlockState, statements: Statement[]): void {
+    this.#state = state
+    this.body = statements
+    this.current = statements
+  }
+
+  instruction(at: Instruction, index: number): void {
+    this.start(at.handler.instance)
+    this.#at = at
+    this.#index = index
+    this.#address.clear()
+    this.#point = undefined
+    this.#addressed = 0n
+    this.#stored = false
   }
 
   // --- registers ---
 
   #register(reg: number): Node {
-    this.#use(bit(reg))
-    return this.mark(new Node('reg', typeOf(reg), { value: reg }))
-  }
-
-  /** Registers are read, or may be read. */
-  #use(regs: bigint): void {
-    this.#state.used |= regs
-    this.#state.exposed |= regs & ~this.#state.defined
+    this.#state.use(reg)
+    return this.mark(valueNode('reg', typeOf(reg), reg))
   }
 
   #setRegister(reg: number, value: Node): void {
     // On one side of a branch only, it is the old value on the other.
-    if (this.atTop) this.#state.defined |= bit(reg)
-    this.#use(bit(reg))
-    this.#state.written |= bit(reg)
+    this.#state.write(reg, this.atTop)
     this.#state.groups.changed(reg)
     this.current.push({ kind: 'setReg', reg, node: value })
   }
@@ -171,14 +222,20 @@ export class JitEmit extends InterpEmit {
       case 'i64.load16_u':
         return this.const(ty, record.getUint16(offset, true))
       case 'i32.load':
-        return this.const(ty, record.getInt32(offset, true))
       case 'i64.load32_s':
-        return this.const(ty, BigInt(record.getInt32(offset, true)))
+        return this.const(ty, record.getInt32(offset, true))
       case 'i64.load':
-        return this.const(ty, record.getBigInt64(offset, true))
+        return this.#wide(offset)
       default:
         throw new Error(`a record field read by ${op}`)
     }
+  }
+
+  #wide(offset: number): Node {
+    const { record } = this.#at
+    const low = record.getInt32(offset, true)
+    const small = record.getInt32(offset + 4, true) === low >> 31
+    return this.const('i64', small ? low : record.getBigInt64(offset, true))
   }
 
   protected override location(info: OperandInfo): readonly [Node, number] {
@@ -188,21 +245,24 @@ export class JitEmit extends InterpEmit {
 
   protected override registerAt(field: number): Node {
     const offset = this.#at.record.getUint16(field, true)
-    return new CpuAddress(this.cpu, this.const('i32', offset), offset)
+    const made = new Node('address', 'i32', 'i32.add', [this.cpu, this.const('i32', offset)])
+    made.value = offset
+    return made
   }
 
+  /** Offset in the CPU struct of an address that may be a register's. */
   #offset(address: Node, offset: number): number | undefined {
     if (address === this.cpu) return offset
-    return address instanceof CpuAddress ? address.offset + offset : undefined
+    return address.kind === 'address' ? Number(address.value) + offset : undefined
   }
 
   protected override loadFrom(ty: Ty, address: Node, offset: number): Node {
     const at = this.#offset(address, offset)
     if (at !== undefined) {
+      const reg = registerAt(ty, at)
+      if (reg >= 0) return this.#part(ty, reg, byteAt(reg, at))
       const known = this.#known(ty, at)
       if (known) return known
-      const place = registerAt(ty, at)
-      if (place) return this.#part(ty, place.reg, place.byte)
     }
     return super.loadFrom(ty, address, offset)
   }
@@ -217,9 +277,9 @@ export class JitEmit extends InterpEmit {
       case CPU_MODE:
         return this.const(ty, mode)
       case CPU_AMASK:
-        return this.const(ty, long ? -1n : 0xffff_ffffn)
+        return this.const(ty, long ? -1 : 0xffff_ffff)
       case CPU_SMASK:
-        return this.const(ty, long ? -1n : mode & MODE_SS32 ? 0xffff_ffffn : 0xffffn)
+        return this.const(ty, long ? -1 : mode & MODE_SS32 ? 0xffff_ffff : 0xffff)
       case CPU_CPL:
         return mode & MODE_CPL3 ? this.const(ty, 3) : undefined
       case CPU_PCBASE:
@@ -231,7 +291,7 @@ export class JitEmit extends InterpEmit {
 
   /** RIP from its distance to the region's first page. */
   #ripAt(relative: number): Node {
-    const base = new Node('local', 'i64', { value: BASE_LOCAL })
+    const base = valueNode('local', 'i64', BASE_LOCAL)
     const rip = this.add(base, this.const('i64', relative))
     return (this.#state.mode & MODE_CS_MASK) === MODE_CS64
       ? rip
@@ -263,14 +323,11 @@ export class JitEmit extends InterpEmit {
     }
   }
 
-  protected override do(op: string, args: readonly Node[], immediates: readonly number[] = []): void {
-    const [address, value] = args
-    if (op.includes('.store') && !op.includes('atomic') && address && value) {
-      const at = this.#offset(address, immediates[0] ?? 0)
-      const place = at === undefined ? undefined : registerAt(value.ty, at)
-      if (place) return this.#setPart(op, place.reg, place.byte, value)
-    }
-    super.do(op, args, immediates)
+  protected override storeTo(op: string, address: Node, offset: number, value: Node): void {
+    const at = this.#offset(address, offset)
+    const reg = at === undefined ? -1 : registerAt(value.ty, at)
+    if (at === undefined || reg < 0) super.storeTo(op, address, offset, value)
+    else this.#setPart(op, reg, byteAt(reg, at), value)
   }
 
   #setPart(op: string, reg: number, byte: number, value: Node): void {
@@ -304,12 +361,12 @@ export class JitEmit extends InterpEmit {
     if (this.isMemory(i)) return address
     const [base, offset] = this.location(this.operand(i))
     const at = this.#offset(base, offset)
-    const place = at === undefined ? undefined : registerAt('v128', at)
-    if (!place) return address
+    const reg = at === undefined ? -1 : registerAt('v128', at)
+    if (reg < 0) return address
     // The instruction works on the copy in the CPU struct.
-    this.#use(bit(place.reg))
-    this.#addressed |= bit(place.reg)
-    this.current.push({ kind: 'spill', regs: bit(place.reg) })
+    this.#state.use(reg)
+    this.#addressed |= bit(reg)
+    this.current.push({ kind: 'spill', regs: bit(reg) })
     return address
   }
 
@@ -320,8 +377,10 @@ export class JitEmit extends InterpEmit {
 
   #reload(regs: bigint): void {
     if (regs === 0n) return
-    this.#use(regs)
-    this.#state.written |= regs & ~CONTROLS
+    for (const reg of listed(regs)) {
+      if (bit(reg) & CONTROLS) this.#state.use(reg)
+      else this.#state.write(reg, false)
+    }
     this.current.push({ kind: 'reload', regs })
   }
 
@@ -330,9 +389,8 @@ export class JitEmit extends InterpEmit {
   protected override sum(displacement: Node | undefined): Node {
     const { record } = this.#at
     let sum: Node
-    if (this.row.operands.some((operand) => operand.includes('moffs'))) {
-      sum = this.const('i64', record.getBigInt64(REC_IMM, true))
-    } else {
+    if (this.isMoffs) sum = this.#wide(REC_IMM)
+    else {
       const base = record.getUint16(REC_BASE, true)
       const index = record.getUint16(REC_INDEX, true)
       sum = this.const('i64', record.getInt32(REC_DISP, true))
@@ -340,7 +398,7 @@ export class JitEmit extends InterpEmit {
       if (index !== CPU_ZERO) {
         const by = record.getUint8(REC_SCALE)
         const scaled = this.shl(this.getCpu('i64', index), this.const('i32', by))
-        sum = sum.kind === 'const' && sum.value === 0n ? scaled : this.add(scaled, sum)
+        sum = sum.kind === 'const' && sum.value === 0 ? scaled : this.add(scaled, sum)
       }
     }
     return displacement ? this.add(sum, displacement) : sum
@@ -348,15 +406,15 @@ export class JitEmit extends InterpEmit {
 
   protected override sizeMask(): Node {
     const size = (Number(this.seg().value) >> RECSEG_ASIZE_SHIFT) & 3
-    return this.const('i64', size === 2 ? -1n : size === 1 ? 0xffff_ffffn : 0xffffn)
+    return this.const('i64', size === 2 ? -1 : size === 1 ? 0xffff_ffff : 0xffff)
   }
 
   override linear(bytes: number, write: boolean, displacement?: Val | number): Node {
     const moved =
       typeof displacement === 'number' ? this.const('i64', displacement) : displacement && node(displacement)
-    const key = moved ? '' : `${bytes} ${write}`
-    const known = this.#address.get(key)
-    if (known && key !== '') return known
+    const key = bytes * 2 + (write ? 1 : 0)
+    const known = moved ? undefined : this.#address.get(key)
+    if (known) return known
     const offset = this.and(this.sum(moved), this.sizeMask())
     const seg = Number(this.seg().value)
     let made = offset
@@ -365,7 +423,7 @@ export class JitEmit extends InterpEmit {
       const slot = CPU_SEG + (seg & RECSEG_REG_MASK) * CPU_SEG_STRIDE
       made = this.add(this.getCpu('i64', slot + SEG_BASE), offset)
     }
-    if (key !== '' && this.atTop) this.#address.set(key, made)
+    if (!moved && this.atTop) this.#address.set(key, made)
     return made
   }
 
@@ -380,7 +438,7 @@ export class JitEmit extends InterpEmit {
     const plain = [
       this.eq(attributes, this.const('i32', PLAIN_DATA)),
       this.eq(this.getCpu('i32', slot + SEG_LIMIT), this.const('i32', -1)),
-      this.leU(offset, this.const('i64', 0x1_0000_0000n - BigInt(bytes))),
+      this.leU(offset, this.const('i64', 0x1_0000_0000 - bytes)),
     ]
     this.unless(plain, [], () => {
       const access = this.const('i32', bytes | (write ? 0x100 : 0))
@@ -399,9 +457,8 @@ export class JitEmit extends InterpEmit {
     }
     const operation = this.#operation()
     if (operation) return encodeFlags(this, operation, () => this.#canonical())
-    const [kind, a, b, res] = [CC_KIND, CC_A, CC_B, CC_RES].map((reg) => this.#register(reg)) as [
-      Node, Node, Node, Node,
-    ] // prettier-ignore
+    const kind = this.#register(CC_KIND)
+    const [a, b, res] = [this.#register(CC_A), this.#register(CC_B), this.#register(CC_RES)]
     if (flags.kind === CC_CANONICAL) return { res, aux: this.trunc(a, 'i32') }
     return {
       res: this.pinned('call:cc_result', 'i64', [this.cpu, kind, a, b, res]),
@@ -491,9 +548,9 @@ export class JitEmit extends InterpEmit {
       return
     }
     const { res, aux } = this.#canonical()
-    super.do('i64.store', [this.cpu, node(res)], [CPU_FL_RES])
-    super.do('i32.store', [this.cpu, node(aux)], [CPU_FL_AUX])
-    super.do('i32.store', [this.cpu, this.const('i32', CC_NONE)], [CPU_CC_KIND])
+    super.storeTo('i64.store', this.cpu, CPU_FL_RES, node(res))
+    super.storeTo('i32.store', this.cpu, CPU_FL_AUX, node(aux))
+    super.storeTo('i32.store', this.cpu, CPU_CC_KIND, this.const('i32', CC_NONE))
     this.#setRegister(CC_KIND, this.const('i32', CC_NONE))
     this.#setFlags(IN_STRUCT)
   }
@@ -508,15 +565,14 @@ export class JitEmit extends InterpEmit {
       return
     }
     const before = this.#state.flags
-    const lists: Statement[][] = []
-    const after: FlagState[] = []
-    for (const fill of [then, otherwise]) {
-      lists.push(fill ? this.nested(fill) : [])
-      after.push(this.#state.flags)
-      this.#setFlags(before)
-    }
-    this.#meet(before, lists, after)
-    const [thenList = [], otherwiseList = []] = lists
+    const thenList = this.nested(then)
+    const afterThen = this.#state.flags
+    this.#setFlags(before)
+    const otherwiseList = otherwise ? this.nested(otherwise) : []
+    const afterOtherwise = this.#state.flags
+    this.#setFlags(before)
+    if (afterThen !== before || afterOtherwise !== before)
+      this.#meet(before, [thenList, otherwiseList], [afterThen, afterOtherwise])
     this.current.push({ kind: 'if', condition: node(condition), then: thenList, otherwise: otherwiseList })
   }
 
@@ -525,7 +581,7 @@ export class JitEmit extends InterpEmit {
     const list = this.nested(rare)
     const after = this.#state.flags
     this.#setFlags(before)
-    this.#meet(before, [list], [after])
+    if (after !== before) this.#meet(before, [list], [after])
     const split = any.length > 0 ? all.length : all.length - 1
     const conditions = [...all, ...any].map(node)
     this.current.push({
@@ -537,7 +593,6 @@ export class JitEmit extends InterpEmit {
   }
 
   #meet(before: FlagState, lists: readonly Statement[][], after: readonly FlagState[]): void {
-    if (after.every((flags) => flags === before)) return
     this.flushFlags()
     const kinds = new Set<number | undefined>([])
     let exact = true
@@ -578,71 +633,36 @@ export class JitEmit extends InterpEmit {
 
   // --- leaving ---
 
-  #exitPoint(): ExitPoint {
+  protected override exitPoint(): ExitPoint {
     if (this.#point) return this.#point
     const { flags } = this.#state
     const raw = flags.at === 'locals' ? undefined : this.#raw(flags)
     const made: ExitPoint = {
       rip: this.#at.rip,
-      retired: this.#at.index,
+      retired: this.#index,
       flags: raw && { kind: raw.kind, values: raw.values.map(node) },
     }
-    if (flags.at !== 'locals') {
-      for (const reg of [CC_KIND, CC_A, CC_B, CC_RES]) {
-        this.#use(bit(reg))
-        this.#state.written |= bit(reg)
-      }
-    }
+    if (raw) for (const reg of CC_REGISTERS) this.#state.write(reg, false)
     if (this.atTop) this.#point = made
     return made
   }
 
-  protected override emit(statement: Statement): void {
-    switch (statement.kind) {
-      case 'load':
-      case 'store': {
-        const stack = this.#onStack(statement.seg, statement.bytes)
-        const group = stack ? undefined : this.#groupOf(statement.bytes, statement.kind === 'store')
-        this.current.push({ ...statement, stack, group, at: this.#exitPoint() })
-        return
-      }
-      case 'rmwBegin':
-        this.current.push({
-          ...statement,
-          group: this.#groupOf(statement.bytes, true),
-          at: this.#exitPoint(),
-        })
-        return
-      case 'exit':
-      case 'rmwEnd':
-        this.current.push({ ...statement, at: this.#exitPoint() })
-        return
-      default:
-        this.current.push(statement)
-    }
-  }
-
   /** Pushed, popped or by way of RSP. RBP is a frame's in old code only. */
-  #onStack(seg: Node, bytes: number): boolean {
+  protected override onStack(seg: Node, bytes: number): boolean {
     const { value } = resolve(seg)
     const word = (this.#state.mode & MODE_CS_MASK) === MODE_CS64 ? 8 : 4
-    return (
-      value !== undefined &&
-      Number(value) === SEG_SS &&
-      bytes <= word &&
-      this.#at.record.getUint16(REC_BASE, true) !== CPU_RBP
-    )
+    return value === SEG_SS && bytes <= word && this.#at.record.getUint16(REC_BASE, true) !== CPU_RBP
   }
 
   /** Only what runs whenever the block does; vectors are too often not aligned. */
-  #groupOf(bytes: number, writes: boolean): PageGroup | undefined {
+  protected override groupOf(bytes: number, writes: boolean): PageGroup | undefined {
     return this.atTop && bytes <= 8
       ? this.#state.groups.of(this.#at.record, this.#at.page, writes)
       : undefined
   }
 
   protected override resultIn(variable: Variable): Node {
-    return new Node('once', variable.ty, { variable })
+    return variableNode('once', variable)
   }
 
   get #next(): number {
@@ -697,14 +717,14 @@ export class JitEmit extends InterpEmit {
 
   /** In front of everything else of an instruction that goes on in the page at `page`. */
   crossing(page: number): void {
-    this.current.push({ kind: 'crossing', page, at: this.#exitPoint() })
+    this.current.push({ kind: 'crossing', page, at: this.exitPoint() })
   }
 
   /** After the last instruction of a block that does not branch itself. */
   finish(end: 'next' | 'leave' | 'more'): void {
     if (this.#state.ended) return
     if (this.#stored && end !== 'leave')
-      this.current.push({ kind: 'valid', rip: this.#next, at: this.#exitPoint() })
+      this.current.push({ kind: 'valid', rip: this.#next, at: this.exitPoint() })
     if (end === 'more') return
     this.flushFlags()
     this.current.push({ kind: end === 'next' ? 'goto' : 'leave', rip: this.#next })
@@ -721,8 +741,8 @@ export class JitEmit extends InterpEmit {
     const { registers, flags, mode, stores } = effectsOf(name)
     if (flags) this.#commitFlags()
     if (entry.fault || entry.transfers) {
-      super.do('i64.store', [this.cpu, this.#ripAt(this.#at.rip)], [CPU_RIP])
-      super.do('i64.store', [this.cpu, this.nextRip()], [CPU_NEXT_RIP])
+      super.storeTo('i64.store', this.cpu, CPU_RIP, this.#ripAt(this.#at.rip))
+      super.storeTo('i64.store', this.cpu, CPU_NEXT_RIP, this.nextRip())
     }
     // It may go anywhere, and other vCPUs may change what pages mean meanwhile.
     this.#state.groups.forget()
@@ -740,7 +760,7 @@ export class JitEmit extends InterpEmit {
 
   /** A string instruction that is complete goes on; everything else that transfers is for the run loop. */
   #transferred(name: string): void {
-    const leave = (): void => this.emit({ kind: 'exit', exit: 'transfer', args: [] })
+    const leave = (): void => this.leave('transfer')
     if (name.startsWith('str_')) this.if_(this.ne(this.getCpu('i64', CPU_NEXT_RIP), this.nextRip()), leave)
     else {
       leave()
@@ -749,7 +769,7 @@ export class JitEmit extends InterpEmit {
   }
 
   protected override faultCheck(): void {
-    this.if_(this.getCpu('i32', CPU_FAULT), () => this.emit({ kind: 'exit', exit: 'fault', args: [] }))
+    this.if_(this.getCpu('i32', CPU_FAULT), () => this.leave('fault'))
   }
 }
 
@@ -780,5 +800,5 @@ function isExact(of: Operation): boolean {
 function same(a: Node, b: Val): boolean {
   const [x, y] = [resolve(a), resolve(node(b))]
   if (x === y) return true
-  return x.kind === 'const' && y.kind === 'const' && BigInt(x.value) === BigInt(y.value)
+  return x.kind === 'const' && y.kind === 'const' && x.value === y.value
 }

@@ -5,10 +5,8 @@ import type { Block, Region } from './discover.ts'
 import { IN_STRUCT, UNKNOWN } from './flag-state.ts'
 import type { FlagState } from './flag-state.ts'
 import type { Structure } from './graph.ts'
-import { JitEmit } from './jit-emit.ts'
-import type { BlockState } from './jit-emit.ts'
+import { BlockState, JitEmit } from './jit-emit.ts'
 import { isIndirectJump } from './jump-targets.ts'
-import { PageGroups } from './page-groups.ts'
 import { GPRS, XMMS } from './registers.ts'
 
 const PAGE = 4096
@@ -32,37 +30,31 @@ export function record(
   successors: readonly (readonly number[])[],
 ): RecordedBlock[] {
   const recorded: RecordedBlock[] = []
+  const first = region.blocks[0]?.records[0]
+  if (!first) throw new Error('a region without instructions')
+  const emit = new JitEmit(first, new BlockState(region.mode, UNKNOWN, false))
   const from = new Map<number, number[]>()
   successors.forEach((list, block) => list.forEach((to) => from.set(to, [...(from.get(to) ?? []), block])))
   for (const index of shape.order) {
     const predecessors = from.get(index) ?? []
     const before = predecessors.length === 1 ? recorded[predecessors[0] ?? 0]?.state.flags : undefined
     const flags = index === 0 ? (predecessors.length === 0 ? IN_STRUCT : UNKNOWN) : flagsAfter(before)
-    recorded[index] = recordBlock(region, region.blocks[index] ?? JUNCTION, flags)
+    recorded[index] = recordBlock(emit, region, region.blocks[index] ?? JUNCTION, flags)
   }
   return recorded
 }
 
 const flagsAfter = (flags: FlagState | undefined): FlagState => (flags?.at === 'locals' ? flags : UNKNOWN)
 
-function recordBlock(region: Region, block: Block, flags: FlagState): RecordedBlock {
-  const state: BlockState = {
-    mode: region.mode,
-    flags,
-    used: 0n,
-    written: 0n,
-    exposed: 0n,
-    defined: 0n,
-    ended: false,
-    called: false,
-    inlined: block.callee > 0,
-    groups: new PageGroups(),
-  }
+function recordBlock(emit: JitEmit, region: Region, block: Block, flags: FlagState): RecordedBlock {
+  const state = new BlockState(region.mode, flags, block.callee > 0)
   const statements: Statement[] = []
-  for (const [index, { handler, record: bytes, rip, page, crosses }] of block.records.entries()) {
-    const emit = new JitEmit({ handler, record: bytes, rip, page, index }, state)
-    if (crosses) emit.crossing(page + PAGE)
-    const last = index === block.records.length - 1
+  emit.block(state, statements)
+  const last = block.records.length - 1
+  for (const [index, code] of block.records.entries()) {
+    const { handler } = code
+    emit.instruction(code, index)
+    if (code.crosses) emit.crossing(code.page + PAGE)
     try {
       handler.semantics(emit)
     } catch (cause) {
@@ -70,8 +62,7 @@ function recordBlock(region: Region, block: Block, flags: FlagState): RecordedBl
         cause,
       })
     }
-    emit.finish(last ? block.end : 'more')
-    statements.push(...emit.statements())
+    emit.finish(index === last ? block.end : 'more')
     if (state.ended) break
   }
   return { block, statements, state }

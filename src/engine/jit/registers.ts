@@ -65,19 +65,38 @@ export function offsetOf(reg: number): number {
   throw new Error(`register ${reg} has no place in the CPU struct`)
 }
 
-/** The register, and the byte within it, that an access to the CPU struct means; undefined: plain memory. */
-export function registerAt(
-  ty: Ty,
-  offset: number,
-): { readonly reg: number; readonly byte: number } | undefined {
-  if (offset >= CPU_GPR && offset < CPU_GPR + 16 * 8) return { reg: offset >> 3, byte: offset & 7 }
+/** The register that an access to the CPU struct means; -1: plain memory. */
+export function registerAt(ty: Ty, offset: number): number {
+  if (offset >= CPU_GPR && offset < CPU_GPR + 16 * 8) return offset >> 3
   if (offset >= CPU_XMM && offset < CPU_XMM + 16 * CPU_XMM_STRIDE) {
-    const byte = (offset - CPU_XMM) % CPU_XMM_STRIDE
-    if (byte >= 16) return undefined // the upper halves stay in memory
-    return { reg: XMM_FIRST + Math.floor((offset - CPU_XMM) / CPU_XMM_STRIDE), byte }
+    const at = offset - CPU_XMM
+    // the upper halves stay in memory
+    return at % CPU_XMM_STRIDE < 16 ? XMM_FIRST + Math.floor(at / CPU_XMM_STRIDE) : -1
   }
-  if (ty === 'i32' && offset === CPU_CR0) return { reg: CR0, byte: 0 }
-  if (ty === 'i32' && offset === CPU_CR4) return { reg: CR4, byte: 0 }
-  if (ty === 'i32' && offset === CPU_AVX_GATE) return { reg: AVX_GATE, byte: 0 }
-  return undefined
+  if (ty !== 'i32') return -1
+  if (offset === CPU_CR0) return CR0
+  if (offset === CPU_CR4) return CR4
+  return offset === CPU_AVX_GATE ? AVX_GATE : -1
+}
+
+/** The byte of a register that an offset in the CPU struct means. */
+export const byteAt = (reg: number, offset: number): number => offset - offsetOf(reg)
+
+/** A set that grows, in two words: operations of BigInts allocate, and each read of a register would be several. */
+export class RegisterSet {
+  #low = 0
+  #high = 0
+
+  add(reg: number): void {
+    if (reg < 32) this.#low |= 1 << reg
+    else this.#high |= 1 << (reg - 32)
+  }
+
+  has(reg: number): boolean {
+    return ((reg < 32 ? this.#low >>> reg : this.#high >>> (reg - 32)) & 1) !== 0
+  }
+
+  get mask(): bigint {
+    return (BigInt(this.#high) << 32n) | BigInt(this.#low >>> 0)
+  }
 }
