@@ -4,7 +4,7 @@
  */
 import type { CodeBuilder, ValueType } from '../../wasm/code.ts'
 import { Label } from '../../wasm/code.ts'
-import { operandsOf, resolve, wasmType, writtenBy } from './ir.ts'
+import { exitPointOf, operandsOf, resolve, wasmType, writtenBy } from './ir.ts'
 import type { Node, Statement, Variable } from './ir.ts'
 
 type Of<Kind extends Statement['kind']> = Extract<Statement, { readonly kind: Kind }>
@@ -31,22 +31,21 @@ export interface BackEnd {
   aside?(body: () => void): void
 }
 
+const NO_VALUES: readonly Node[] = []
+
 /** Locals of one function, handed out by type; handlers that share a function reuse them. */
 export class LocalPool {
   readonly #code: CodeBuilder
-  readonly #slots = new Map<ValueType, number[]>()
-  readonly #taken = new Map<ValueType, number>()
+  readonly #slots: Readonly<Record<ValueType, number[]>> = { i32: [], i64: [], f32: [], f64: [], v128: [] }
+  readonly #taken: Record<ValueType, number> = { i32: 0, i64: 0, f32: 0, f64: 0, v128: 0 }
 
   constructor(code: CodeBuilder) {
     this.#code = code
   }
 
   take(type: ValueType): number {
-    const slots = this.#slots.get(type) ?? []
-    this.#slots.set(type, slots)
-    const index = this.#taken.get(type) ?? 0
-    this.#taken.set(type, index + 1)
-    const known = slots[index]
+    const slots = this.#slots[type]
+    const known = slots[this.#taken[type]++]
     if (known !== undefined) return known
     const made = this.#code.local(type)
     slots.push(made)
@@ -55,7 +54,8 @@ export class LocalPool {
 
   /** All locals are free again. */
   reset(): void {
-    this.#taken.clear()
+    const taken = this.#taken
+    taken.i32 = taken.i64 = taken.f32 = taken.f64 = taken.v128 = 0
   }
 }
 
@@ -102,13 +102,24 @@ export class Generator {
 
   #count(statements: readonly Statement[]): void {
     for (const statement of statements) {
-      if ('at' in statement) statement.at?.flags?.values.forEach((value) => this.#useRarely(value))
-      for (const operand of operandsOf(statement)) this.#use(operand)
-      if (statement.kind === 'if') {
-        this.#count(statement.then)
-        this.#count(statement.otherwise)
-      } else if (statement.kind === 'unless') this.#count(statement.rare)
-      else if (statement.kind === 'loop') this.#count(statement.body)
+      switch (statement.kind) {
+        case 'let':
+          break
+        case 'set':
+        case 'setReg':
+          this.#use(statement.node)
+          break
+        case 'if':
+          this.#use(statement.condition)
+          this.#count(statement.then)
+          this.#count(statement.otherwise)
+          break
+        default:
+          for (const value of exitPointOf(statement)?.flags?.values ?? NO_VALUES) this.#useRarely(value)
+          for (const operand of operandsOf(statement)) this.#use(operand)
+          if (statement.kind === 'unless') this.#count(statement.rare)
+          else if (statement.kind === 'loop') this.#count(statement.body)
+      }
     }
   }
 
@@ -117,7 +128,7 @@ export class Generator {
   #list(statements: readonly Statement[]): void {
     for (const statement of statements) {
       this.#statement(statement)
-      if ('at' in statement) statement.at?.flags?.values.forEach((value) => this.#releaseRarely(value))
+      for (const value of exitPointOf(statement)?.flags?.values ?? NO_VALUES) this.#releaseRarely(value)
     }
   }
 
@@ -192,7 +203,7 @@ export class Generator {
         return this.#backEnd.rmwEnd(this, statement)
       case 'setReg':
         this.value(statement.node)
-        this.#keepReads(1n << BigInt(statement.reg))
+        this.#keepReadsOf(statement.reg)
         code.set(this.#registerLocal(statement.reg, true))
         this.#backEnd.registerWritten?.(statement)
         return
@@ -230,19 +241,22 @@ export class Generator {
   /** Before these registers change: what was read of them and is still wanted moves to locals of its own. */
   #keepReads(registers: bigint): void {
     if (this.#reads.size === 0 || registers === 0n) return
-    for (const [reg, reads] of this.#reads) {
-      if (((registers >> BigInt(reg)) & 1n) === 0n) continue
-      let kept = -1
-      for (const read of reads) {
-        if (read.uses <= 0 || read.slot >= 0) continue
-        if (kept < 0) {
-          kept = this.locals.take(wasmType(read.ty))
-          this.code.get(this.#registerLocal(reg, false)).set(kept)
-        }
-        read.slot = kept
+    for (const reg of this.#reads.keys()) if (((registers >> BigInt(reg)) & 1n) !== 0n) this.#keepReadsOf(reg)
+  }
+
+  #keepReadsOf(reg: number): void {
+    const reads = this.#reads.get(reg)
+    if (!reads) return
+    let kept = -1
+    for (const read of reads) {
+      if (read.uses <= 0 || read.slot >= 0) continue
+      if (kept < 0) {
+        kept = this.locals.take(wasmType(read.ty))
+        this.code.get(this.#registerLocal(reg, false)).set(kept)
       }
-      this.#reads.delete(reg)
+      read.slot = kept
     }
+    this.#reads.delete(reg)
   }
 
   slotOf(variable: Variable): number {

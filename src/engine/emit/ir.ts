@@ -173,6 +173,22 @@ export function writtenBy(statements: readonly Statement[]): bigint {
   return written
 }
 
+/** Where a statement may leave, if the engine has to know. */
+export function exitPointOf(statement: Statement): ExitPoint | undefined {
+  switch (statement.kind) {
+    case 'load':
+    case 'store':
+    case 'exit':
+    case 'rmwBegin':
+    case 'rmwEnd':
+    case 'valid':
+    case 'crossing':
+      return statement.at
+    default:
+      return undefined
+  }
+}
+
 /** Nodes that a statement uses directly, for counting. */
 export function operandsOf(statement: Statement): readonly Node[] {
   switch (statement.kind) {
@@ -184,9 +200,9 @@ export function operandsOf(statement: Statement): readonly Node[] {
     case 'leave':
     case 'valid':
     case 'crossing':
-      return []
+      return NO_NODES
     case 'transfer':
-      return statement.target ? [statement.target] : []
+      return statement.target ? [statement.target] : NO_NODES
     case 'do':
     case 'exit':
     case 'call':
