@@ -1,5 +1,6 @@
 /** Growing byte buffer with the encodings of the WebAssembly binary format (LEB128, names, vectors). */
 const UTF8 = new TextEncoder()
+const NOT_ASCII = /[^ -~]/
 const SAFE = BigInt(Number.MAX_SAFE_INTEGER)
 
 export class ByteWriter {
@@ -100,9 +101,16 @@ export class ByteWriter {
   }
 
   name(text: string): void {
-    const utf8 = UTF8.encode(text)
-    this.u32(utf8.length)
-    this.bytes(utf8)
+    // As a rule ASCII, which asking the encoder takes longer for than writing it.
+    if (NOT_ASCII.test(text)) {
+      const utf8 = UTF8.encode(text)
+      this.u32(utf8.length)
+      this.bytes(utf8)
+      return
+    }
+    this.u32(text.length)
+    this.#reserve(text.length)
+    for (let i = 0; i < text.length; i++) this.#buffer[this.#length++] = text.charCodeAt(i)
   }
 
   /** A section body or function body: its length, then its bytes. */

@@ -178,9 +178,9 @@ export class ModuleBuilder {
   #nameSection(): ByteWriter {
     const names = new ByteWriter()
     const all = [...this.#importNames, ...this.#functions.map((f) => f.name ?? '')]
-    const named = all.map((name, index) => ({ name, index })).filter(({ name }) => name !== '')
-    names.u32(named.length)
-    for (const { name, index } of named) {
+    names.u32(all.filter((name) => name !== '').length)
+    for (const [index, name] of all.entries()) {
+      if (name === '') continue
       names.u32(index)
       names.name(name)
     }
