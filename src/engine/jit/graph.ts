@@ -16,14 +16,12 @@ export interface Structure {
   readonly headers: ReadonlySet<number>
   /** Position in `order`, -1 if unreachable. */
   readonly position: readonly number[]
-  /** Edges "from to" that are not structured. */
-  readonly irregular: ReadonlySet<string>
-  dominates(a: number, b: number): boolean
 }
 
 function reversePostorder({ successors }: Graph): number[] {
   const order: number[] = []
-  const seen = new Set<number>([0])
+  const seen = successors.map(() => false)
+  seen[0] = true
   // Each entry: a block and how many of its successors were visited.
   const stack: [number, number][] = [[0, 0]]
   for (;;) {
@@ -33,8 +31,8 @@ function reversePostorder({ successors }: Graph): number[] {
     if (next === undefined) {
       order.push(top[0])
       stack.pop()
-    } else if (!seen.has(next)) {
-      seen.add(next)
+    } else if (!seen[next]) {
+      seen[next] = true
       stack.push([next, 0])
     }
   }
@@ -42,10 +40,11 @@ function reversePostorder({ successors }: Graph): number[] {
 
 /** Immediate dominators (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm"), by position in the order. */
 function dominators(predecessors: readonly (readonly number[])[], count: number): number[] {
-  const idom = Array.from({ length: count }, () => -1)
+  const idom = predecessors.map(() => -1)
   idom[0] = 0
   const intersect = (a: number, b: number): number => {
-    let [x, y] = [a, b]
+    let x = a
+    let y = b
     while (x !== y) {
       while (x > y) x = idom[x] ?? 0
       while (y > x) y = idom[y] ?? 0
@@ -68,7 +67,23 @@ function dominators(predecessors: readonly (readonly number[])[], count: number)
   return idom
 }
 
-export function structure(graph: Graph): Structure {
+/** The graph without the edges that cannot be written, and its structure. */
+export function structured(graph: Graph): Graph & { readonly shape: Structure } {
+  const { successors } = graph
+  const { shape, irregular } = structure(graph)
+  if (irregular.length === 0) return { successors, shape }
+  const left = successors.map((list, from) =>
+    list.filter((to) => !irregular.some((edge) => edge.from === from && edge.to === to)),
+  )
+  return { successors: left, shape: structure({ successors: left }).shape }
+}
+
+interface Edge {
+  readonly from: number
+  readonly to: number
+}
+
+function structure(graph: Graph): { readonly shape: Structure; readonly irregular: readonly Edge[] } {
   const order = reversePostorder(graph)
   const position = graph.successors.map(() => -1)
   order.forEach((block, at) => (position[block] = at))
@@ -77,29 +92,22 @@ export function structure(graph: Graph): Structure {
     for (const to of graph.successors[block] ?? []) predecessors[position[to] ?? 0]?.push(at)
   }
   const idom = dominators(predecessors, order.length)
-  const dominatesAt = (a: number, b: number): boolean => {
+  const dominates = (a: number, b: number): boolean => {
     let at = b
     while (at > a) at = idom[at] ?? 0
     return at === a
   }
   const headers = new Set<number>()
-  const irregular = new Set<string>()
+  const irregular: Edge[] = []
   const children: number[][] = graph.successors.map(() => [])
   for (const [at, block] of order.entries()) {
     if (at > 0) children[order[idom[at] ?? 0] ?? 0]?.push(block)
     for (const to of graph.successors[block] ?? []) {
       const target = position[to] ?? 0
       if (target > at) continue
-      if (dominatesAt(target, at)) headers.add(to)
-      else irregular.add(`${block} ${to}`)
+      if (dominates(target, at)) headers.add(to)
+      else irregular.push({ from: block, to })
     }
   }
-  return {
-    order,
-    children,
-    headers,
-    position,
-    irregular,
-    dominates: (a, b) => dominatesAt(position[a] ?? 0, position[b] ?? 0),
-  }
+  return { shape: { order, children, headers, position }, irregular }
 }

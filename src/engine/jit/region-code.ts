@@ -47,7 +47,7 @@ import { findHash } from './perfect-hash.ts'
 import { KnownState, deadWrites } from './known-state.ts'
 import { record, successorsOf, transferOf } from './region-blocks.ts'
 import type { RecordedBlock } from './region-blocks.ts'
-import { structure } from './graph.ts'
+import { structured } from './graph.ts'
 import type { Structure } from './graph.ts'
 import { CC_A, CC_B, CC_KIND, CC_RES, CR0, bit } from './registers.ts'
 
@@ -129,10 +129,9 @@ class RegionCode implements BackEnd {
     this.#target = target
     this.#code = target.code
     this.#byKey = new Map(region.blocks.map(({ context, rip }, index) => [keyOf(context, rip), index]))
-    const all = successorsOf(region, this.#byKey)
-    const irregular = structure({ successors: all }).irregular
-    this.#successors = all.map((list, from) => list.filter((to) => !irregular.has(`${from} ${to}`)))
-    this.#shape = structure({ successors: this.#successors })
+    const { successors, shape } = structured({ successors: successorsOf(region, this.#byKey) })
+    this.#successors = successors
+    this.#shape = shape
     this.#recorded = record(region, this.#shape, this.#successors)
     this.#known = new KnownState(this.#code)
     this.#ways = waysTo(region, this.#successors)
