@@ -186,9 +186,10 @@ export function compileBatch({ first, regions }: Batch): Uint8Array<ArrayBuffer>
   // Bodies first: a module imports only what they call, in the order of first use.
   const imports = new Map<string, number>()
   const index = (name: string): number => {
-    const known = imports.get(name) ?? imports.size
-    imports.set(name, known)
-    return known
+    const known = imports.get(name)
+    if (known !== undefined) return known
+    imports.set(name, imports.size)
+    return imports.size - 1
   }
   const bodies = regions.map(({ region, address, links }) => {
     const code = new CodeBuilder(REGION_PARAMS.length, REGION_BYTES)

@@ -33,10 +33,9 @@ export function record(
   const first = region.blocks[0]?.records[0]
   if (!first) throw new Error('a region without instructions')
   const emit = new JitEmit(first, new BlockState(region.mode, UNKNOWN, false))
-  const from = new Map<number, number[]>()
-  successors.forEach((list, block) => list.forEach((to) => from.set(to, [...(from.get(to) ?? []), block])))
+  const from = predecessorsOf(successors)
   for (const index of shape.order) {
-    const predecessors = from.get(index) ?? []
+    const predecessors = from[index] ?? []
     const before = predecessors.length === 1 ? recorded[predecessors[0] ?? 0]?.state.flags : undefined
     const flags = index === 0 ? (predecessors.length === 0 ? IN_STRUCT : UNKNOWN) : flagsAfter(before)
     recorded[index] = recordBlock(emit, region, region.blocks[index] ?? JUNCTION, flags)
@@ -75,10 +74,22 @@ export function successorsOf(region: Region, byKey: ReadonlyMap<number, number>)
     const last = block.records.at(-1)
     if (jumped.length > 0 && last && block.context === 0 && isIndirectJump(last)) return [blocks.length]
     const keys = transferOf(region, block) ?? block.targets.map((rip) => keyOf(block.context, rip))
-    return [...new Set(keys)].flatMap((key) => byKey.get(key) ?? [])
+    const list: number[] = []
+    for (const key of keys) {
+      const to = byKey.get(key)
+      if (to !== undefined && !list.includes(to)) list.push(to)
+    }
+    return list
   })
   if (jumped.length > 0) all.push(jumped.flatMap((rip) => byKey.get(keyOf(0, rip)) ?? []))
   return all
+}
+
+/** The blocks that lead to each block. */
+export function predecessorsOf(successors: readonly (readonly number[])[]): number[][] {
+  const predecessors: number[][] = successors.map(() => [])
+  for (const [from, list] of successors.entries()) for (const to of list) predecessors[to]?.push(from)
+  return predecessors
 }
 
 /** Where a call of code of the region, or a return from it, leads. */
