@@ -147,12 +147,12 @@ export type Statement =
   | { readonly kind: 'rmwEnd'; readonly at: ExitPoint | undefined }
   /** Writes a register that lives in a local. */
   | { readonly kind: 'setReg'; readonly reg: number; readonly node: Node }
-  /** Registers to the CPU struct where it is behind, and back from it: a bit per number. */
+  /** The copies of registers in the CPU struct are looked at, or were changed: a bit per number. */
   | { readonly kind: 'spill' | 'reload'; readonly regs: bigint }
   /** The end of a block: to a place in the code, relative to the region's first page. */
   | { readonly kind: 'goto'; readonly rip: number }
   /** Near transfer to a RIP; `returns` is where a call comes back to, relative to the region's first page. */
-  | { readonly kind: 'transfer'; readonly target: Node | undefined; readonly rip: number; readonly how: 'call' | 'jump' | 'return'; readonly returns: number | undefined; readonly cc: number | undefined }
+  | { readonly kind: 'transfer'; readonly target: Node | undefined; readonly rip: number; readonly how: 'call' | 'jump' | 'return'; readonly returns: number | undefined }
   /** Leaves in front of `rip` if this code was written over meanwhile. */
   | { readonly kind: 'valid'; readonly rip: number; readonly at: ExitPoint }
   /** The instruction goes on in this page, relative to the region's first. */

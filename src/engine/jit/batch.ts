@@ -132,6 +132,7 @@ function wordsOf({ region, address, links }: BatchRegion): number[] {
 class Reader {
   /** Records are views of it. */
   readonly #words: Int32Array
+  readonly #handlers = knownHandlers()
   #at = 0
 
   constructor(words: Int32Array) {
@@ -144,37 +145,55 @@ class Reader {
     return value
   }
 
-  list<Item>(read: () => Item): Item[] {
-    return Array.from({ length: this.next() }, read)
+  /** As many items as the next word says. */
+  list<Item>(read: (reader: Reader) => Item): Item[] {
+    const list: Item[] = []
+    for (let left = this.next(); left > 0; left--) list.push(read(this))
+    return list
   }
 
   record(): CodeRecord {
-    const [rip, page, crosses] = [this.next(), this.next(), this.next() === 1]
+    const rip = this.next()
+    const page = this.next()
+    const crosses = this.next() === 1
     const record = new DataView(this.#words.buffer, this.#words.byteOffset + this.#at * 4, REC_SIZE)
     this.#at += RECORD_WORDS
-    const handler = knownHandlers()[record.getUint16(REC_OP, true)]
+    const handler = this.#handlers[record.getUint16(REC_OP, true)]
     if (!handler) throw new Error(`a batch with a record of handler ${record.getUint16(REC_OP, true)}`)
     return { handler, record, rip, page, crosses }
   }
 
   block(): Block {
-    const [context, callee, rip] = [this.next(), this.next(), this.next()]
+    const context = this.next()
+    const callee = this.next()
+    const rip = this.next()
     const end = this.next() === 1 ? 'next' : 'leave'
-    const targets = this.list(() => this.next())
-    return { context, callee, rip, end, targets, records: this.list(() => this.record()) }
+    const targets = this.list(signed)
+    return { context, callee, rip, end, targets, records: this.list(record) }
   }
 
   region(): BatchRegion {
-    const [mode, entry, slowWays] = [this.next(), this.next(), this.next() === 1]
-    const address = this.next() >>> 0
-    const links = this.list(() => this.next() >>> 0)
-    const jumped = this.list(() => this.next())
-    const pages = new Map(this.list(() => [this.next(), this.next()] as const))
-    const contexts = this.list(() => ({ parent: this.next(), entry: this.next(), returns: this.next() }))
-    const blocks = this.list(() => this.block())
+    const mode = this.next()
+    const entry = this.next()
+    const slowWays = this.next() === 1
+    const address = unsigned(this)
+    const links = this.list(unsigned)
+    const jumped = this.list(signed)
+    const pages = new Map(this.list((reader) => [reader.next(), reader.next()] as const))
+    const contexts = this.list((reader) => ({
+      parent: reader.next(),
+      entry: reader.next(),
+      returns: reader.next(),
+    }))
+    const blocks = this.list(block)
     return { region: { mode, entry, slowWays, jumped, pages, contexts, blocks }, address, links }
   }
 }
+
+const signed = (reader: Reader): number => reader.next()
+const unsigned = (reader: Reader): number => reader.next() >>> 0
+const record = (reader: Reader): CodeRecord => reader.record()
+const block = (reader: Reader): Block => reader.block()
 
 export function decodeBatch(words: Int32Array): Batch {
   const reader = new Reader(words)

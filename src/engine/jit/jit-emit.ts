@@ -67,20 +67,7 @@ import {
 import type { FlagState, Operation } from './flag-state.ts'
 import { effectsOf } from './helpers.ts'
 import { PageGroups } from './page-groups.ts'
-import {
-  CC_A,
-  CC_B,
-  CC_KIND,
-  CC_RES,
-  CONTROLS,
-  RegisterSet,
-  XMMS,
-  bit,
-  byteAt,
-  listed,
-  registerAt,
-  typeOf,
-} from './registers.ts'
+import { CC_A, CC_B, CC_KIND, CC_RES, CONTROLS, XMMS, bit, byteAt, registerAt, typeOf } from './registers.ts'
 
 /** What the instructions of a block hand on to each other. */
 export class BlockState {
@@ -88,48 +75,14 @@ export class BlockState {
   flags: FlagState
   /** The block's last statement was recorded. */
   ended = false
-  /** It ends in a call that comes back. */
-  called = false
   /** It ends in a call of code that is part of the region. */
   readonly inlined: boolean
   readonly groups = new PageGroups()
-  readonly #used = new RegisterSet()
-  readonly #written = new RegisterSet()
-  readonly #exposed = new RegisterSet()
-  readonly #defined = new RegisterSet()
 
   constructor(mode: number, flags: FlagState, inlined: boolean) {
     this.mode = mode
     this.flags = flags
     this.inlined = inlined
-  }
-
-  /** A register is read, or may be read. */
-  use(reg: number): void {
-    this.#used.add(reg)
-    if (!this.#defined.has(reg)) this.#exposed.add(reg)
-  }
-
-  /** A register is written, if `always` whatever happens. */
-  write(reg: number, always: boolean): void {
-    if (always) this.#defined.add(reg)
-    this.use(reg)
-    this.#written.add(reg)
-  }
-
-  /** Registers that the block reads or writes, and those that it writes. */
-  get used(): bigint {
-    return this.#used.mask
-  }
-  get written(): bigint {
-    return this.#written.mask
-  }
-  /** Those whose value from before the block matters, and those that are replaced whatever happens. */
-  get exposed(): bigint {
-    return this.#exposed.mask
-  }
-  get defined(): bigint {
-    return this.#defined.mask
   }
 }
 
@@ -156,7 +109,6 @@ const FIELD: Readonly<Partial<Record<OperandPlace, number>>> = {
   is4: REC_IMM,
 }
 
-const CC_REGISTERS = [CC_KIND, CC_A, CC_B, CC_RES] as const
 const BASE_LOCAL = 1
 const DATA_ATTRIBUTES = 0x1_0000 | 0x10 | 8 | 4 | 2 // unusable, S, code, expand-down, writable
 const PLAIN_DATA = 0x10 | 2
@@ -201,13 +153,10 @@ export class JitEmit extends InterpEmit {
   // --- registers ---
 
   #register(reg: number): Node {
-    this.#state.use(reg)
     return this.mark(valueNode('reg', typeOf(reg), reg))
   }
 
   #setRegister(reg: number, value: Node): void {
-    // On one side of a branch only, it is the old value on the other.
-    this.#state.write(reg, this.atTop)
     this.#state.groups.changed(reg)
     this.current.push({ kind: 'setReg', reg, node: value })
   }
@@ -364,7 +313,6 @@ export class JitEmit extends InterpEmit {
     const reg = at === undefined ? -1 : registerAt('v128', at)
     if (reg < 0) return address
     // The instruction works on the copy in the CPU struct.
-    this.#state.use(reg)
     this.#addressed |= bit(reg)
     this.current.push({ kind: 'spill', regs: bit(reg) })
     return address
@@ -377,10 +325,6 @@ export class JitEmit extends InterpEmit {
 
   #reload(regs: bigint): void {
     if (regs === 0n) return
-    for (const reg of listed(regs)) {
-      if (bit(reg) & CONTROLS) this.#state.use(reg)
-      else this.#state.write(reg, false)
-    }
     this.current.push({ kind: 'reload', regs })
   }
 
@@ -642,7 +586,6 @@ export class JitEmit extends InterpEmit {
       retired: this.#index,
       flags: raw && { kind: raw.kind, values: raw.values.map(node) },
     }
-    if (raw) for (const reg of CC_REGISTERS) this.#state.write(reg, false)
     if (this.atTop) this.#point = made
     return made
   }
@@ -706,12 +649,9 @@ export class JitEmit extends InterpEmit {
   }
 
   #transfer(target: Node | undefined, rip: number, how: 'call' | 'jump' | 'return'): void {
-    const { flags } = this.#state
-    const cc = flags.at === 'locals' ? flags.kind : undefined
     const returns = how === 'call' ? this.#next : undefined
     const called = how === 'call' && !this.#state.inlined
-    if (called) this.#state.called = true
-    this.current.push({ kind: 'transfer', target, rip, how, returns, cc })
+    this.current.push({ kind: 'transfer', target, rip, how, returns })
     if (called) this.#setFlags(IN_STRUCT)
   }
 

@@ -11,6 +11,7 @@
 import { CC_CANONICAL, CC_NONE } from '../../abi/jit.ts'
 import type { CodeBuilder } from '../../wasm/code.ts'
 import type { Statement } from '../emit/ir.ts'
+import { loadOp, storeOp } from '../interp/record-emit.ts'
 import { CC_A, CC_B, CC_KIND, CC_RES, FLAGS, bit, listed, offsetOf, typeOf } from './registers.ts'
 
 /** Parameter 0 of a region's function. */
@@ -79,7 +80,7 @@ export class KnownState {
     if ((this.#state.valid & bit(reg)) === 0n) {
       this.#code
         .get(CPU)
-        .op(`${typeOf(reg)}.load`, offsetOf(reg))
+        .op(loadOp(typeOf(reg)), offsetOf(reg))
         .set(local)
       this.#know(reg)
     }
@@ -109,7 +110,7 @@ export class KnownState {
     for (const reg of listed(regs & this.#state.valid)) {
       this.#code
         .get(CPU)
-        .op(`${typeOf(reg)}.load`, offsetOf(reg))
+        .op(loadOp(typeOf(reg)), offsetOf(reg))
         .set(this.local(reg))
     }
   }
@@ -155,7 +156,7 @@ export class KnownState {
     this.#code
       .get(CPU)
       .get(this.local(reg))
-      .op(`${typeOf(reg)}.store`, offsetOf(reg))
+      .op(storeOp(typeOf(reg)), offsetOf(reg))
   }
 }
 

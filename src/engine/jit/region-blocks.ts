@@ -1,4 +1,4 @@
-/** The blocks of a region before they are written: where each leads, its statements, what it leaves in registers. */
+/** The blocks of a region before they are written: where each leads, its statements, what it knows of the flags. */
 import type { Statement } from '../emit/ir.ts'
 import { keyOf } from './discover.ts'
 import type { Block, Region } from './discover.ts'
@@ -7,7 +7,6 @@ import type { FlagState } from './flag-state.ts'
 import type { Structure } from './graph.ts'
 import { BlockState, JitEmit } from './jit-emit.ts'
 import { isIndirectJump } from './jump-targets.ts'
-import { GPRS, XMMS } from './registers.ts'
 
 const PAGE = 4096
 
@@ -98,59 +97,4 @@ export function transferOf({ contexts }: Region, { context, callee, records }: B
   if (context === 0 || records.at(-1)?.handler.row.mnemonic !== 'ret') return undefined
   const { parent, returns } = contexts[context] ?? { parent: 0, returns: 0 }
   return [keyOf(parent, returns)]
-}
-
-/** Registers that may be newer in their locals than in the CPU struct, at the start of each block. */
-export function dirtyAtStart(
-  recorded: readonly RecordedBlock[],
-  order: readonly number[],
-  successors: readonly (readonly number[])[],
-): bigint[] {
-  const dirty = recorded.map(() => 0n)
-  for (let changed = true; changed;) {
-    changed = false
-    for (const index of order) {
-      const entry = recorded[index]
-      if (!entry) continue
-      // A call stores everything before it; what comes back is loaded again.
-      const after = entry.state.called ? 0n : (dirty[index] ?? 0n) | (entry.state.written & (GPRS | XMMS))
-      for (const to of successors[index] ?? []) {
-        const merged = (dirty[to] ?? 0n) | after
-        if (merged === dirty[to]) continue
-        dirty[to] = merged
-        changed = true
-      }
-    }
-  }
-  return dirty
-}
-
-/**
- * Registers whose locals have to be valid at the start of each block: what comes from outside, and what comes back from a call,
- * loads these. `always` are those that every way out stores.
- */
-export function neededAtStart(
-  recorded: readonly RecordedBlock[],
-  order: readonly number[],
-  successors: readonly (readonly number[])[],
-  dirty: readonly bigint[],
-  always: bigint,
-): bigint[] {
-  // Where ways meet a register may be dirty on one of them only, and leaving stores it all the same.
-  const needed = recorded.map((_, index) => (dirty[index] ?? 0n) | always)
-  for (let changed = true; changed;) {
-    changed = false
-    for (const index of order.toReversed()) {
-      const entry = recorded[index]
-      if (!entry) continue
-      const { exposed, defined, called } = entry.state
-      let behind = 0n
-      if (!called) for (const to of successors[index] ?? []) behind |= needed[to] ?? 0n
-      const merged = (needed[index] ?? 0n) | exposed | (behind & ~defined)
-      if (merged === needed[index]) continue
-      needed[index] = merged
-      changed = true
-    }
-  }
-  return needed
 }

@@ -758,7 +758,7 @@ class RegionCode implements BackEnd {
   #hostOrLeave(
     g: Generator,
     gva: number,
-    { bytes, stack, at }: { readonly bytes: number; readonly stack?: boolean; readonly at?: ExitPoint },
+    { bytes, stack, at }: Pick<Of<'load'>, 'bytes' | 'stack' | 'at'>,
     tag: number,
   ): void {
     const { code } = g

@@ -81,22 +81,3 @@ export function registerAt(ty: Ty, offset: number): number {
 
 /** The byte of a register that an offset in the CPU struct means. */
 export const byteAt = (reg: number, offset: number): number => offset - offsetOf(reg)
-
-/** A set that grows, in two words: operations of BigInts allocate, and each read of a register would be several. */
-export class RegisterSet {
-  #low = 0
-  #high = 0
-
-  add(reg: number): void {
-    if (reg < 32) this.#low |= 1 << reg
-    else this.#high |= 1 << (reg - 32)
-  }
-
-  has(reg: number): boolean {
-    return ((reg < 32 ? this.#low >>> reg : this.#high >>> (reg - 32)) & 1) !== 0
-  }
-
-  get mask(): bigint {
-    return (BigInt(this.#high) << 32n) | BigInt(this.#low >>> 0)
-  }
-}
