@@ -44,6 +44,7 @@ import {
   TLB_WRITE,
 } from '../abi/layout.ts'
 import { cpu } from './state.ts'
+import { writers_clear, writers_enter, writers_protect, writers_recheck } from './tlb-writers.ts'
 
 const NEVER: u64 = 0xffff_ffff_ffff_ffff
 const BANKS: u32 = TLB_SLOT_BANKS
@@ -175,7 +176,10 @@ export function tlb_fill(
   store<u64>(entry, write ? page : NEVER, TLB_WRITE)
   store<u64>(entry, exec ? page : NEVER, TLB_EXEC)
   mark(meta, bank, global ? GLOBAL : LOCAL, index)
-  if (write) mark(meta, bank, WRITABLE, index)
+  if (write) {
+    mark(meta, bank, WRITABLE, index)
+    writers_enter(host, entry)
+  }
   if (global) store<u32>(cpu, load<u32>(cpu, CPU_TLB_GLOBALS) | half(lin), CPU_TLB_GLOBALS)
   if (large) {
     mark(meta, bank, LARGE, index)
@@ -401,6 +405,7 @@ function prepare(slot: u32): void {
 /** Takes the write permission of every entry that maps the frame at this address: it now holds decoded code, say. */
 export function tlb_protect(host: u32): void {
   stack_forget()
+  if (writers_protect(host)) return
   for (let slot: u32 = 0; slot < used(); slot++) {
     const meta = meta_of(slot)
     if (load<u32>(meta, META_PENDING) == PENDING_ALL) continue
@@ -420,8 +425,7 @@ function protect_bank(base: usize, meta: usize, bank: u32, host: u32): void {
     let writable = known
     for (let filled = known; filled != 0; filled &= filled - 1) {
       const entry = base + ((<usize>(number << 6) + <usize>ctz(filled)) << TLB_ENTRY_SHIFT)
-      const page = <u32>load<u64>(entry, TLB_WRITE)
-      if (load<u32>(entry, TLB_HOST) + page == host) store<u64>(entry, NEVER, TLB_WRITE)
+      if (load<u64>(entry, TLB_WRITE) != NEVER) writers_recheck(host, entry)
       // entries that were dropped or filled anew for reading leave the list here
       if (load<u64>(entry, TLB_WRITE) == NEVER) writable &= ~(filled & -filled)
     }
@@ -472,6 +476,7 @@ export function tlb_init(): void {
   const base: usize = load<u32>(cpu, CPU_TLB_BANKS)
   memory.fill(base + TLB_MISS, 0xff, TLB_BANK_SIZE)
   memory.fill(base + TLB_WALKS, 0, TLB_WALK_ENTRIES << 4)
+  writers_clear()
   prepare(0)
   store<u32>(cpu, <u32>slot_of(0), CPU_TLB_SLOT)
   store<u32>(cpu, <u32>meta_of(0), CPU_TLB_META)
