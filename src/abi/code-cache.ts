@@ -5,7 +5,7 @@
  *   header
  *   jump table     direct mapped by (gpa, mode): what the interpreter's near branches look into
  *   page buckets   heads of page lists, hashed by gfn
- *   arena          page structs, block heads, records; bump allocation, everything flushed when it is full
+ *   arena          page structs, blocks (head and records), regions, links; everything is flushed when it is full
  *
  * Only the owner reads and writes jump table, block heads and records. Other vCPUs read and change page structs, under
  * VM_LOCK_MMU (which chunks of a page are decoded, and the list of pages to drop).
@@ -18,9 +18,10 @@ export const CACHE_FLUSHES = 8 // u32 how often the whole arena was dropped (sta
 export const CACHE_DROPS = 12 // u32 pages dropped because they were written (statistic)
 export const CACHE_BLOCKS = 16 // u32 blocks decoded (statistic)
 export const CACHE_READY = 20 // u32 1 once the header is initialised
-export const CACHE_PENDING_COUNT = 24 // u32 gfns other threads ask to drop; above CACHE_PENDING_MAX: everything
-export const CACHE_PENDING_MAX = 60
-export const CACHE_PENDING = 32 // CACHE_PENDING_MAX x {u32 gfn, u32 first byte | last byte << 16}
+export const CACHE_PENDING = 24 // u32 page that another thread asks to drop, 0 = none; list through PAGE_PENDING
+export const CACHE_FREE_LINKS = 28 // u32 free link; list through LINK_NEXT
+export const CACHE_FREE_SIZES = 32 // u64 bit i: there is free memory of i + 1 units
+export const CACHE_FREE = 0x40 // ARENA_UNITS_MAX x u32: free memory of i + 1 units; list through its first word
 export const CACHE_STEP = 0x280 // record of an instruction executed alone, and its SYNC; 3 records
 
 // jump table
@@ -34,7 +35,14 @@ export const CACHE_JUMP_TAKEN = 12 // u32 how often it was followed
 export const CACHE_PAGES = 0x4_0400
 export const CACHE_PAGE_BUCKETS = 0x1000
 
-export const CACHE_ARENA = 0x4_4400
+/** Where a block is decoded before it is known how long it is: records without a head. */
+export const CACHE_DECODED = 0x4_4400
+
+export const CACHE_ARENA = 0x4_4c00
+/** What memory of the arena is counted in. */
+export const ARENA_UNIT = 32
+/** A block with its head is not longer. */
+export const ARENA_UNITS_MAX = 64
 export const CACHE_SIZE_MIN = 0x10_0000
 /** What a machine should give each vCPU; the arena is touched only as it fills. */
 export const CACHE_SIZE = 0x200_0000
@@ -44,31 +52,37 @@ export const PAGE_NEXT = 0 // u32 next in its bucket
 export const PAGE_GFN = 4 // u32
 export const PAGE_CHUNKS = 8 // u64 bit i: bytes 64*i .. 64*i+63 are in a decoded block
 export const PAGE_CROSSERS = 16 // u32 block that crosses into this page; list through BLOCK_CROSS_NEXT
-export const PAGE_WRITES = 20 // u32 how often it was dropped: pages dropped often get short blocks
+export const PAGE_WRITES = 20 // u16 how often it was dropped of late: pages dropped often get short blocks
+export const PAGE_EPOCH = 22 // u16 when that was counted
 export const PAGE_REGIONS = 24 // u32 list of {u32 next, u32 region}: compiled code made from bytes of this page
+export const PAGE_PENDING = 28 // u32 next page that another thread asks to drop, PENDING_LAST behind the last; 0 = nobody asks
+export const PENDING_LAST = 1
 export const PAGE_HEADS = 32 // 64 x u32: blocks that start in chunk i
 export const PAGE_STRUCT_SIZE = 288
 
 // block head: 32 bytes before its first record
-export const BLOCK_NEXT = 0 // u32 next block of the same chunk
+export const BLOCK_NEXT = 0 // u32 next block of the same chunk; when it is free, of the same size
 export const BLOCK_CROSS_NEXT = 4 // u32 see PAGE_CROSSERS
 export const BLOCK_OFF = 8 // u16 page offset of its first instruction
 export const BLOCK_MODE = 10 // u16 CPU_MODE it was decoded for
 export const BLOCK_COUNT = 12 // u32 records
 export const BLOCK_END = 16 // u32 page offset behind its last instruction
+export const BLOCK_SECOND = 20 // u32 struct of the page that it crosses into, which lists it; 0 = none
 export const BLOCK_SIZE = 32
 
-// region: compiled code, entered at one record. Lives in the arena as long as the records do.
+// region: compiled code, entered at one record. Not used for another: links of others lead there, which is what VALID is for.
 export const REGION_VALID = 0 // u32 1 while its code may be entered
 export const REGION_RECORD = 4 // u32 the record it replaces
 export const REGION_INDEX = 8 // u32 its function in the table of compiled code
 export const REGION_PENDING = 12 // u32 1 while its code is being made and its pages were not written
 export const REGION_SAVED = 16 // 32 bytes: the record as it was
-export const REGION_MISSES = 48 // u32 how often it was left for a page that the TLB did not know
+export const REGION_LINKS = 48 // u32 links of its code; list through LINK_NEXT
+export const REGION_MISSES = 52 // u32 how often it was left for a page that the TLB did not know
 export const REGION_SIZE = 64
 
 // link: where a direct call or jump of compiled code goes
 export const LINK_REGION = 0 // u32 region, 0 = not linked; it counts while the region is valid
 export const LINK_INDEX = 4 // u32 its function
 export const LINK_GFN = 8 // u32 page that it was in: another page of the code may be mapped elsewhere by now
+export const LINK_NEXT = 12 // u32 next link of the same region; when it is free, of all
 export const LINK_SIZE = 16

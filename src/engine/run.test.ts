@@ -1,6 +1,6 @@
 /** Guests of a few instructions through decoder, code cache, run loop and interpreter. The bytes are GNU as output. */
 import { describe, expect, it } from 'vitest'
-import { CACHE_BLOCKS, CACHE_DROPS, CACHE_FLUSHES } from '../abi/code-cache.ts'
+import { CACHE_BLOCKS, CACHE_BYTES, CACHE_DROPS, CACHE_FLUSHES, CACHE_SIZE_MIN } from '../abi/code-cache.ts'
 import {
   CPU_CODE_CACHE,
   CPU_INSNS,
@@ -136,22 +136,42 @@ describe('code that is written', () => {
   })
 })
 
-it('tells the compiler when so much was written over that everything is dropped', async () => {
+it('drops every page that another thread wrote, however many', async () => {
   const test = await createTestVm()
   const first = 0x1_0000
   for (let page = 0; page < 70; page++) {
     const at = first + page * 0x1000
-    test.write(at, hex(page < 69 ? 'e9fb0f0000' : '0f0b')) // jmp to the next page; ud2
+    test.write(at, hex(page < 69 ? 'ffc0 e9f90f0000' : '0f0b')) // inc eax; jmp to the next page; ud2
   }
   enterLong(test, first, 0x8000)
   expect(run(test)).toBe(EXITREASON_SHUTDOWN)
-  const flushes = cache(test, CACHE_FLUSHES)
-  // another thread writes: more pages than the vCPU is told of one by one
+  expect(gpr(test, RAX)).toBe(69n)
+  const [flushes, blocks] = [cache(test, CACHE_FLUSHES), cache(test, CACHE_BLOCKS)]
   test.kernel.bind(test.vm, 0)
-  for (let page = 0; page < 70; page++) test.kernel.code_write((first >> 12) + page)
+  for (let page = 0; page < 69; page++) {
+    test.write(first + page * 0x1000, hex('ffc8')) // dec eax
+    test.kernel.code_write((first >> 12) + page)
+  }
   enterLong(test, first, 0x8000)
   expect(run(test)).toBe(EXITREASON_SHUTDOWN)
-  expect(cache(test, CACHE_FLUSHES)).toBe(flushes + 1)
+  expect(gpr(test, RAX)).toBe(0n)
+  expect(cache(test, CACHE_DROPS)).toBe(69)
+  expect([cache(test, CACHE_FLUSHES), cache(test, CACHE_BLOCKS)]).toEqual([flushes, blocks + 69])
+})
+
+it('starts over when the code cache is full', async () => {
+  const test = await createTestVm(0x80_0000)
+  const at = test.view.getUint32(cpuOf(test) + CPU_CODE_CACHE, true)
+  test.view.setUint32(at + CACHE_BYTES, CACHE_SIZE_MIN, true)
+  const [first, pages] = [0x1_0000, 0x700]
+  const page = `${'90'.repeat(40)} ffc0 e9d10f0000` // nops; inc eax; jmp to the next page
+  for (let i = 0; i < pages; i++) test.write(first + i * 0x1000, hex(page))
+  test.write(first + pages * 0x1000, hex('0f0b'))
+  const flushes = cache(test, CACHE_FLUSHES)
+  enterLong(test, first, 0x8000)
+  expect(run(test)).toBe(EXITREASON_SHUTDOWN)
+  expect(gpr(test, RAX)).toBe(BigInt(pages))
+  expect(cache(test, CACHE_FLUSHES)).toBeGreaterThan(flushes)
 })
 
 describe('events between instructions', () => {

@@ -6,20 +6,27 @@
  * about is in shootdown.ts.
  *
  * Pages that mix code and data do not thrash: a page remembers which of its 64-byte chunks were decoded, and a write
- * beside them drops nothing. A write into one drops the page's blocks: their records become HANDLER_STALE, which is also
- * how a block that is being executed, or a link to it, finds out. Memory is reused only by a flush of the whole arena.
+ * beside them drops nothing. A write into one drops the page's blocks: their records become HANDLER_STALE, which is how a
+ * block that is being executed finds out.
+ *
+ * The memory of dropped blocks is used again (code-arena.ts). What may lead to a record: its jump table slot, which goes with
+ * it; branches, all of the same page and so dropped with it; and the interpreter, which has none when it decodes. A block
+ * that goes on in another page is dropped for writes to that page, too, and branches of its own page may still lead there.
+ * It keeps its place until its own page is dropped, for the same instruction decoded anew.
  */
 import {
+  ARENA_UNIT,
+  ARENA_UNITS_MAX,
   BLOCK_COUNT,
   BLOCK_CROSS_NEXT,
   BLOCK_END,
   BLOCK_MODE,
   BLOCK_NEXT,
   BLOCK_OFF,
+  BLOCK_SECOND,
   BLOCK_SIZE,
-  CACHE_ARENA,
   CACHE_BLOCKS,
-  CACHE_BYTES,
+  CACHE_DECODED,
   CACHE_DROPS,
   CACHE_FLUSHES,
   CACHE_JUMP,
@@ -27,24 +34,25 @@ import {
   CACHE_JUMP_RECORD,
   CACHE_JUMP_SHIFT,
   CACHE_JUMP_TAKEN,
-  CACHE_NEXT,
   CACHE_PAGES,
   CACHE_PAGE_BUCKETS,
   CACHE_PENDING,
-  CACHE_PENDING_COUNT,
-  CACHE_PENDING_MAX,
   CACHE_READY,
   PAGE_CHUNKS,
   PAGE_CROSSERS,
+  PAGE_EPOCH,
   PAGE_GFN,
   PAGE_HEADS,
   PAGE_NEXT,
+  PAGE_PENDING,
   PAGE_REGIONS,
   PAGE_STRUCT_SIZE,
   PAGE_WRITES,
+  PENDING_LAST,
 } from '../abi/code-cache.ts'
 import {
   CPU_CODE_CACHE,
+  CPU_INSNS,
   CPU_SCRATCH,
   FRAME_CODE,
   REQ_CODE,
@@ -53,6 +61,7 @@ import {
   VM_VCPU_COUNT,
 } from '../abi/layout.ts'
 import { RECF_END, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE, REC_TAKEN } from '../abi/record.ts'
+import { arena_clear, arena_give, arena_take, link_give } from './code-arena.ts'
 import { decode_one } from './decoder.ts'
 import { jit_detach } from './jit.ts'
 import { frame_slot } from './frames.ts'
@@ -69,13 +78,19 @@ const HANDLER_CROSS: u16 = 3
 /** How far behind its first byte an instruction of a block can start. */
 const BLOCK_REACH: u32 = 64 * 15
 /** Longest block: bounds what a write to its page can throw away, and how far decoding runs ahead of execution. */
-const BLOCK_MAX: u32 = 64
+const BLOCK_MAX: u32 = ARENA_UNITS_MAX - 2
 /** Blocks of a page that was dropped often: most of what is decoded there is never run. */
 const BLOCK_MAX_WRITTEN: u32 = 8
 const WRITES_OFTEN: u32 = 8
+/** Counted up to here, so that a page that became another's is soon compiled again. */
+const WRITES_COUNTED: u32 = 255
+/** Instructions after which writes count half, as a shift: 7-20 s. */
+const EPOCH_SHIFT: u64 = 31
 const CHUNK_SHIFT: u32 = 6
-/** What one block may need of the arena, with the page structs it may bring. */
-const ARENA_MARGIN: u32 = BLOCK_SIZE + (BLOCK_MAX + 3) * REC_SIZE + 2 * PAGE_STRUCT_SIZE
+/** Records of a block that crosses into another page: guard, instruction, end. */
+const CROSS_RECORDS: u32 = 3
+/** Key of a jump table slot that leads nowhere. */
+const NO_KEY: u64 = 0xffff_ffff_ffff_ffff
 
 // @ts-ignore: AssemblyScript decorator
 @inline
@@ -100,8 +115,8 @@ function clear(cache: usize): void {
   store<u32>(cache, load<u32>(cache, CACHE_FLUSHES) + 1, CACHE_FLUSHES)
   memory.fill(cache + CACHE_JUMP, 0xff, CACHE_JUMP_ENTRIES << CACHE_JUMP_SHIFT)
   memory.fill(cache + CACHE_PAGES, 0, CACHE_PAGE_BUCKETS << 2)
-  store<u32>(cache, <u32>cache + CACHE_ARENA, CACHE_NEXT)
-  store<u32>(cache, 0, CACHE_PENDING_COUNT)
+  arena_clear(cache)
+  store<u32>(cache, 0, CACHE_PENDING)
 }
 
 /**
@@ -165,11 +180,12 @@ function page_find(cache: usize, gfn: u32): usize {
   return page
 }
 
+/** As page_find(), makes one if there is none; 0 if the arena is full. */
 function page_get(cache: usize, gfn: u32): usize {
   let page = page_find(cache, gfn)
   if (page != 0) return page
-  page = load<u32>(cache, CACHE_NEXT)
-  store<u32>(cache, <u32>page + PAGE_STRUCT_SIZE, CACHE_NEXT)
+  page = arena_take(PAGE_STRUCT_SIZE / ARENA_UNIT)
+  if (page == 0) return 0
   memory.fill(page, 0, PAGE_STRUCT_SIZE)
   store<u32>(page, gfn, PAGE_GFN)
   lock(vm + VM_LOCK_MMU)
@@ -187,12 +203,21 @@ function chunk_mask(first: u32, last: u32): u64 {
   return (~(<u64>0) >> (63 - (last >> CHUNK_SHIFT))) & (~(<u64>0) << (first >> CHUNK_SHIFT))
 }
 
-function kill_block(block: usize): void {
-  let rec = block + BLOCK_SIZE
-  for (let left = load<u32>(block, BLOCK_COUNT); left > 0; left--) {
-    store<u16>(rec, HANDLER_STALE, REC_OP)
-    rec += REC_SIZE
-  }
+/** Times that a page was dropped of late. */
+export function page_writes(page: usize): u32 {
+  const passed = (epoch() - load<u16>(page, PAGE_EPOCH)) & 0xffff
+  return passed > 15 ? 0 : load<u16>(page, PAGE_WRITES) >> <u16>passed
+}
+
+// @ts-ignore: AssemblyScript decorator
+@inline
+function epoch(): u32 {
+  return <u32>(load<u64>(cpu, CPU_INSNS) >> EPOCH_SHIFT)
+}
+
+function count_write(page: usize): void {
+  store<u16>(page, <u16>min<u32>(page_writes(page) + 1, WRITES_COUNTED), PAGE_WRITES)
+  store<u16>(page, <u16>epoch(), PAGE_EPOCH)
 }
 
 /** Page struct of a gfn of this vCPU's cache, 0 if nothing of it was decoded. */
@@ -206,51 +231,105 @@ export function holds_code(gfn: u32, first: u32, last: u32): bool {
   return page != 0 && (load<u64>(page, PAGE_CHUNKS) & chunk_mask(first, last)) != 0
 }
 
-/** Bytes of the arena for what lives as long as the records; 0 if it is nearly full. */
-export function arena_take(bytes: u32): usize {
-  const cache = cache_of(cpu)
-  const next = load<u32>(cache, CACHE_NEXT)
-  if (next + bytes + 2 * ARENA_MARGIN > <u32>cache + load<u32>(cache, CACHE_BYTES)) return 0
-  store<u32>(cache, next + bytes, CACHE_NEXT)
-  return next
+/** The records of a block are not to be executed any more. */
+function kill_block(block: usize): void {
+  let rec = block + BLOCK_SIZE
+  for (let left = load<u32>(block, BLOCK_COUNT); left > 0; left--) {
+    store<u16>(rec, HANDLER_STALE, REC_OP)
+    rec += REC_SIZE
+  }
+}
+
+/** Empties the jump table slots that may lead into a block of a page. */
+function forget_block(cache: usize, gfn: u32, block: usize): void {
+  const mode = <u64>load<u16>(block, BLOCK_MODE)
+  const page = <u64>gfn << 12
+  let rec = block + BLOCK_SIZE
+  // Not the last one, which is no instruction.
+  for (let left = load<u32>(block, BLOCK_COUNT) - 1; left > 0; left--) {
+    const key = ((page | load<u16>(rec, REC_OFF)) << 8) | mode
+    const slot = jump_slot(cache, key)
+    if (load<u64>(slot) == key) store<u64>(slot, NO_KEY)
+    rec += REC_SIZE
+  }
+}
+
+/** Kills the blocks of a page and gives their memory back. */
+function drop_blocks(cache: usize, page: usize): void {
+  const gfn = load<u32>(page, PAGE_GFN)
+  for (let chunk: usize = 0; chunk < 64; chunk++) {
+    const head = page + PAGE_HEADS + (chunk << 2)
+    let block: usize = load<u32>(head)
+    if (block == 0) continue
+    store<u32>(head, 0)
+    while (block != 0) {
+      const next = load<u32>(block, BLOCK_NEXT)
+      kill_block(block)
+      forget_block(cache, gfn, block)
+      const second: usize = load<u32>(block, BLOCK_SECOND)
+      if (second != 0) crosser_remove(second, block)
+      arena_give(block, load<u32>(block, BLOCK_COUNT) + BLOCK_SIZE / ARENA_UNIT)
+      block = next
+    }
+  }
+}
+
+/** Kills the blocks that cross into a page. */
+function drop_crossers(page: usize): void {
+  let block: usize = load<u32>(page, PAGE_CROSSERS)
+  store<u32>(page, 0, PAGE_CROSSERS)
+  while (block != 0) {
+    kill_block(block)
+    store<u32>(block, 0, BLOCK_SECOND)
+    block = load<u32>(block, BLOCK_CROSS_NEXT)
+  }
+}
+
+function crosser_add(second: usize, block: usize): void {
+  store<u32>(block, <u32>second, BLOCK_SECOND)
+  store<u32>(block, load<u32>(second, PAGE_CROSSERS), BLOCK_CROSS_NEXT)
+  store<u32>(second, <u32>block, PAGE_CROSSERS)
+}
+
+function crosser_remove(second: usize, block: usize): void {
+  let at = second + PAGE_CROSSERS
+  while (load<u32>(at) != <u32>block) at = load<u32>(at) + BLOCK_CROSS_NEXT
+  store<u32>(at, load<u32>(block, BLOCK_CROSS_NEXT))
+  store<u32>(block, 0, BLOCK_SECOND)
+}
+
+/** Takes the compiled code that was made from bytes of a page out of force. */
+function drop_regions(page: usize): void {
+  let link: usize = load<u32>(page, PAGE_REGIONS)
+  store<u32>(page, 0, PAGE_REGIONS)
+  while (link != 0) {
+    const next = load<u32>(link)
+    jit_detach(load<u32>(link, 4))
+    link_give(link)
+    link = next
+  }
 }
 
 /** Drops the blocks of a page of this vCPU's cache, those that cross into it, and the compiled code made from them. */
 function page_drop(page: usize): void {
-  let link: usize = load<u32>(page, PAGE_REGIONS)
-  while (link != 0) {
-    jit_detach(load<u32>(link, 4))
-    link = load<u32>(link)
-  }
-  store<u32>(page, 0, PAGE_REGIONS)
-  for (let chunk: usize = 0; chunk < 64; chunk++) {
-    const head = page + PAGE_HEADS + (chunk << 2)
-    let block: usize = load<u32>(head)
-    while (block != 0) {
-      kill_block(block)
-      block = load<u32>(block, BLOCK_NEXT)
-    }
-    store<u32>(head, 0)
-  }
-  let crosser: usize = load<u32>(page, PAGE_CROSSERS)
-  while (crosser != 0) {
-    kill_block(crosser)
-    crosser = load<u32>(crosser, BLOCK_CROSS_NEXT)
-  }
-  store<u32>(page, 0, PAGE_CROSSERS)
-  store<u64>(page, 0, PAGE_CHUNKS)
-  store<u32>(page, load<u32>(page, PAGE_WRITES) + 1, PAGE_WRITES)
   const cache = cache_of(cpu)
+  drop_regions(page)
+  drop_crossers(page)
+  drop_blocks(cache, page)
+  store<u64>(page, 0, PAGE_CHUNKS)
+  count_write(page)
   store<u32>(cache, load<u32>(cache, CACHE_DROPS) + 1, CACHE_DROPS)
 }
 
 // --- writes --------------------------------------------------------------------------------------------------------
 
 /** Asks another vCPU to drop a page. Under VM_LOCK_MMU. */
-function post_drop(target: usize, cache: usize, gfn: u32): void {
-  const count = load<u32>(cache, CACHE_PENDING_COUNT)
-  if (count < <u32>CACHE_PENDING_MAX) store<u32>(cache + CACHE_PENDING + (count << 3), gfn)
-  if (count <= <u32>CACHE_PENDING_MAX) store<u32>(cache, count + 1, CACHE_PENDING_COUNT)
+function post_drop(target: usize, cache: usize, page: usize): void {
+  if (load<u32>(page, PAGE_PENDING) == 0) {
+    const next = load<u32>(cache, CACHE_PENDING)
+    store<u32>(page, next == 0 ? PENDING_LAST : next, PAGE_PENDING)
+    store<u32>(cache, <u32>page, CACHE_PENDING)
+  }
   cpu_request(target, REQ_CODE)
 }
 
@@ -275,7 +354,7 @@ export function code_store(gfn: u32, first: u32, last: u32): void {
       else {
         // Its chunks are forgotten here so that the next write does not ask again.
         store<u64>(page, 0, PAGE_CHUNKS)
-        post_drop(target, cache, gfn)
+        post_drop(target, cache, page)
       }
     } else if (chunks) held = true
   }
@@ -292,14 +371,13 @@ export function code_write(gfn: u32): void {
 export function code_drop_pending(): void {
   const cache = cache_of(cpu)
   lock(vm + VM_LOCK_MMU)
-  const count = load<u32>(cache, CACHE_PENDING_COUNT)
-  store<u32>(cache, 0, CACHE_PENDING_COUNT)
-  if (count > <u32>CACHE_PENDING_MAX) clear(cache)
-  else {
-    for (let i: u32 = 0; i < count; i++) {
-      const page = page_find(cache, load<u32>(cache + CACHE_PENDING + (i << 3)))
-      if (page != 0) page_drop(page)
-    }
+  let page: usize = load<u32>(cache, CACHE_PENDING)
+  store<u32>(cache, 0, CACHE_PENDING)
+  while (page > <usize>PENDING_LAST) {
+    const next = load<u32>(page, PAGE_PENDING)
+    store<u32>(page, 0, PAGE_PENDING)
+    page_drop(page)
+    page = next
   }
   unlock(vm + VM_LOCK_MMU)
 }
@@ -413,25 +491,31 @@ export function code_sync(rec: usize, off: u32): void {
   code_special(rec, HANDLER_SYNC, off, off)
 }
 
-/** Enters a finished block; `end` is the address behind its last record. */
-function publish(page: usize, block: usize, end: usize, off: u32, last: u32, mode: u32, key: u64): void {
-  const cache = cache_of(cpu)
-  store<u32>(block, 0, BLOCK_CROSS_NEXT)
+/** Describes a block of `count` records and takes them from where they were decoded. */
+function fill_block(cache: usize, block: usize, count: u32, off: u32, last: u32, mode: u32): void {
   store<u16>(block, <u16>off, BLOCK_OFF)
   store<u16>(block, <u16>mode, BLOCK_MODE)
   store<u32>(block, last + 1, BLOCK_END)
-  store<u32>(block, <u32>(end - block - BLOCK_SIZE) / REC_SIZE, BLOCK_COUNT)
-  store<u32>(cache, <u32>end, CACHE_NEXT)
+  store<u32>(block, count, BLOCK_COUNT)
+  store<u32>(block, 0, BLOCK_SECOND)
+  memory.copy(block + BLOCK_SIZE, cache + CACHE_DECODED, <usize>count * REC_SIZE)
   store<u32>(cache, load<u32>(cache, CACHE_BLOCKS) + 1, CACHE_BLOCKS)
+}
+
+/** Memory for a block of `count` records that starts at `off`, entered in the page's list; 0 if the arena is full. */
+function new_block(page: usize, count: u32, off: u32): usize {
+  const block = arena_take(count + BLOCK_SIZE / ARENA_UNIT)
+  if (block == 0) return 0
   const head = page + PAGE_HEADS + ((off >> CHUNK_SHIFT) << 2)
   store<u32>(block, load<u32>(head), BLOCK_NEXT)
   store<u32>(head, <u32>block)
-  remember(key, block + BLOCK_SIZE)
+  return block
 }
 
-/** Room for a block; the whole cache is dropped if there is none. */
-function reserve(cache: usize): void {
-  if (load<u32>(cache, CACHE_NEXT) + ARENA_MARGIN > <u32>cache + load<u32>(cache, CACHE_BYTES)) code_flush()
+/** The arena is full: everything is dropped. */
+function start_over(): usize {
+  code_flush()
+  return DECODE_AGAIN
 }
 
 /** code_decode() and code_decode_cross(): translate again and come back. */
@@ -444,10 +528,10 @@ export const DECODE_AGAIN: usize = 1
 export function code_decode(gpa: u64, host: usize, mode: u32): usize {
   const gfn = <u32>(gpa >> 12)
   const cache = cache_of(cpu)
-  reserve(cache)
   const page = page_get(cache, gfn)
+  if (page == 0) return start_over()
   const off = <u32>gpa & 0xfff
-  const most = load<u32>(page, PAGE_WRITES) >= WRITES_OFTEN ? BLOCK_MAX_WRITTEN : BLOCK_MAX
+  const most = page_writes(page) >= WRITES_OFTEN ? BLOCK_MAX_WRITTEN : BLOCK_MAX
   // Marked before read, as far as the block could reach: a writer that comes between posts a drop. And before the page is
   // put under watch: a write to a page of which nobody holds code ends the watch.
   const reach = chunk_mask(off, min<u32>(4095, off + most * 15))
@@ -456,8 +540,8 @@ export function code_decode(gpa: u64, host: usize, mode: u32): usize {
     settle_chunks(page, reach, before)
     return DECODE_AGAIN
   }
-  const block: usize = load<u32>(cache, CACHE_NEXT)
-  let rec = block + BLOCK_SIZE
+  const decoded = cache + CACHE_DECODED
+  let rec = decoded
   let at = off
   let behind = HANDLER_GOTO
   for (let n: u32 = 0; n < most && at < 4096; n++) {
@@ -477,7 +561,11 @@ export function code_decode(gpa: u64, host: usize, mode: u32): usize {
     }
   }
   code_special(rec, behind, at, at)
-  publish(page, block, rec + REC_SIZE, off, at - 1, mode, (gpa << 8) | mode)
+  const count = <u32>(rec + REC_SIZE - decoded) / REC_SIZE
+  const block = new_block(page, count, off)
+  if (block == 0) return start_over()
+  fill_block(cache, block, count, off, at - 1, mode)
+  remember((gpa << 8) | mode, block + BLOCK_SIZE)
   settle_chunks(page, reach, before | chunk_mask(off, at - 1))
   return block + BLOCK_SIZE
 }
@@ -515,9 +603,9 @@ export function code_gather(bytes: usize, host: usize, nextHost: usize, off: u32
 export function code_decode_cross(gpa: u64, next: u64, host: usize, nextHost: usize, mode: u32): usize {
   const gfn = <u32>(gpa >> 12)
   const cache = cache_of(cpu)
-  reserve(cache)
   const page = page_get(cache, gfn)
-  const second = page_get(cache, <u32>(next >> 12))
+  const second = page == 0 ? 0 : page_get(cache, <u32>(next >> 12))
+  if (second == 0) return start_over()
   const off = <u32>gpa & 0xfff
   const end1 = chunk_mask(off, 4095)
   const start2 = chunk_mask(0, 14)
@@ -530,16 +618,33 @@ export function code_decode_cross(gpa: u64, next: u64, host: usize, nextHost: us
   }
   const bytes = cpu + CPU_SCRATCH
   code_gather(bytes, host, nextHost, off)
-  const block: usize = load<u32>(cache, CACHE_NEXT)
-  const rec = block + BLOCK_SIZE
-  code_special(rec, HANDLER_CROSS, next, off)
-  const length = decode_one(bytes, INSTRUCTION_MAX, mode, off, rec + REC_SIZE)
-  const end = load<u8>(rec + REC_SIZE, REC_FLAGS) & RECF_END
-  code_special(rec + 2 * REC_SIZE, end ? HANDLER_SYNC : HANDLER_GOTO, off + length, off + length)
-  publish(page, block, rec + 3 * REC_SIZE, off, 4095, mode, (gpa << 8) | mode)
-  store<u32>(block, load<u32>(second, PAGE_CROSSERS), BLOCK_CROSS_NEXT)
-  store<u32>(second, <u32>block, PAGE_CROSSERS)
-  return rec
+  const guard = cache + CACHE_DECODED
+  code_special(guard, HANDLER_CROSS, next, off)
+  const length = decode_one(bytes, INSTRUCTION_MAX, mode, off, guard + REC_SIZE)
+  const end = load<u8>(guard + REC_SIZE, REC_FLAGS) & RECF_END
+  code_special(guard + 2 * REC_SIZE, end ? HANDLER_SYNC : HANDLER_GOTO, off + length, off + length)
+  const block = cross_block(page, off, mode)
+  if (block == 0) return start_over()
+  fill_block(cache, block, CROSS_RECORDS, off, 4095, mode)
+  crosser_add(second, block)
+  remember((gpa << 8) | mode, block + BLOCK_SIZE)
+  return block + BLOCK_SIZE
+}
+
+/** The block of an instruction that goes on in another page, as it was or a new one; 0 if the arena is full. */
+function cross_block(page: usize, off: u32, mode: u32): usize {
+  let block: usize = load<u32>(page + PAGE_HEADS + ((off >> CHUNK_SHIFT) << 2))
+  while (block != 0 && !is_cross_block(block, off, mode)) block = load<u32>(block, BLOCK_NEXT)
+  if (block == 0) return new_block(page, CROSS_RECORDS, off)
+  const second: usize = load<u32>(block, BLOCK_SECOND)
+  if (second != 0) crosser_remove(second, block)
+  return block
+}
+
+/** A guard and the instruction behind it have the same offset, other records never. */
+function is_cross_block(block: usize, off: u32, mode: u32): bool {
+  if (load<u16>(block, BLOCK_OFF) != off || load<u16>(block, BLOCK_MODE) != mode) return false
+  return load<u16>(block + BLOCK_SIZE + REC_SIZE, REC_OFF) == off
 }
 
 /** True if this record is a guard: the instruction behind it goes on in another page. */

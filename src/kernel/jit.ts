@@ -1,12 +1,14 @@
 /**
  * The kernel's side of compiled code: which places wait for compilation, and how a region stands in for the record of its
- * first instruction. Regions belong to this vCPU's code cache; a write to one of their pages, or a flush, ends them.
+ * first instruction. Regions belong to this vCPU's code cache; a write to one of their pages, or a flush, ends them, and
+ * gives their links back. Their structs stay until a flush: links of other regions lead there.
  */
 import {
-  LINK_SIZE,
+  ARENA_UNIT,
+  LINK_NEXT,
   PAGE_REGIONS,
-  PAGE_WRITES,
   REGION_INDEX,
+  REGION_LINKS,
   REGION_MISSES,
   REGION_PENDING,
   REGION_RECORD,
@@ -42,7 +44,8 @@ import {
   TLB_GFN,
 } from '../abi/layout.ts'
 import { RECF_MISSES, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE } from '../abi/record.ts'
-import { arena_take, code_joins_region, holds_code, page_of } from './code-cache.ts'
+import { arena_take, link_give, link_take } from './code-arena.ts'
+import { code_joins_region, holds_code, page_of, page_writes } from './code-cache.ts'
 import { mem_store16, mem_store32, mem_store64, mem_store8, own_access, page, page_code, page_gfn } from './mmu.ts'
 import { cpu, cpu_request, fault_pending } from './state.ts'
 import { ACC_WRITE } from './arch.ts'
@@ -69,7 +72,7 @@ export function jit_request(key: u64, vpage: u64, record: u32): void {
   if (op == HANDLER_STALE || op == HANDLER_REGION) return
   if (code_joins_region(key >> 8, mode, record)) return
   const page = page_of(<u32>(key >> 20))
-  if (page == 0 || load<u32>(page, PAGE_WRITES) > WRITES_MAX) return
+  if (page == 0 || page_writes(page) > WRITES_MAX) return
   const queued = load<u32>(cpu, CPU_JIT_QUEUED)
   const queue = cpu + CPU_JIT_QUEUE
   for (let i: u32 = 0; i < queued; i++) {
@@ -92,19 +95,22 @@ export function jit_request(key: u64, vpage: u64, record: u32): void {
 export function jit_region(record: u32): u32 {
   const op = load<u16>(record, REC_OP)
   if (op == HANDLER_STALE || op == HANDLER_REGION) return 0
-  const region = arena_take(REGION_SIZE)
+  const region = arena_take(REGION_SIZE / ARENA_UNIT)
   if (region == 0) return 0
   store<u32>(region, 0, REGION_VALID)
   store<u32>(region, 1, REGION_PENDING)
+  store<u32>(region, 0, REGION_LINKS)
   store<u32>(region, record, REGION_RECORD)
   store<u32>(region, 0, REGION_MISSES)
   return <u32>region
 }
 
-/** A link that leads nowhere yet; 0 if the arena is full. */
-export function jit_link(): u32 {
-  const link = arena_take(LINK_SIZE)
-  if (link != 0) memory.fill(link, 0, LINK_SIZE)
+/** A link for the code of a region that leads nowhere yet; 0 if the arena is full. */
+export function jit_link(region: u32): u32 {
+  const link = link_take()
+  if (link == 0) return 0
+  store<u32>(link, load<u32>(region, REGION_LINKS), LINK_NEXT)
+  store<u32>(region, <u32>link, REGION_LINKS)
   return <u32>link
 }
 
@@ -112,7 +118,7 @@ export function jit_link(): u32 {
 export function jit_region_page(region: u32, gfn: u32): bool {
   const page = page_of(gfn)
   if (page == 0) return false
-  const link = arena_take(16)
+  const link = link_take()
   if (link == 0) return false
   store<u32>(link, load<u32>(page, PAGE_REGIONS))
   store<u32>(link, region, 4)
@@ -139,6 +145,13 @@ export function jit_attach(region: u32, index: u32): bool {
 /** Takes a region out of force; its record, if it stands, is the interpreter's again. */
 export function jit_detach(region: usize): void {
   store<u32>(region, 0, REGION_PENDING)
+  let link: usize = load<u32>(region, REGION_LINKS)
+  store<u32>(region, 0, REGION_LINKS)
+  while (link != 0) {
+    const next = load<u32>(link, LINK_NEXT)
+    link_give(link)
+    link = next
+  }
   if (load<u32>(region, REGION_VALID) == 0) return
   store<u32>(region, 0, REGION_VALID)
   const record: usize = load<u32>(region, REGION_RECORD)

@@ -56,7 +56,7 @@ export interface JitKernel {
   code_taken(gpa: bigint, mode: number): number
   code_flush(): void
   jit_region(record: number): number
-  jit_link(): number
+  jit_link(region: number): number
   jit_region_page(region: number, gfn: number): number
   jit_attach(region: number, index: number): number
 }
@@ -230,7 +230,7 @@ export class Jit {
     }
     const links: number[] = []
     for (let n = linksOf(region); n > 0; n--) {
-      const link = kernel.jit_link() >>> 0
+      const link = kernel.jit_link(address) >>> 0
       if (link === 0) break
       links.push(link)
     }
