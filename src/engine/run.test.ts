@@ -115,6 +115,18 @@ describe('code that is written', () => {
     expect(gpr(test, RSI)).toBe(5050n)
   })
 
+  it('looks at the clock as often as the work for it needs, and counts instructions only', async () => {
+    // 1: inc rax; jmp 1b
+    const plain = await long('48ffc0 ebfb')
+    expect(plain.engines[0]?.run()).toBe(EXITREASON_YIELD)
+    // 1: inc rax; mov [patch+1],al; patch: mov edx,0; jmp 1b
+    const written = await long('48ffc0 880501000000 ba00000000 ebf0')
+    expect(written.engines[0]?.run()).toBe(EXITREASON_YIELD)
+    expect(insns(written)).toBeLessThan(insns(plain) / 20n)
+    // Four instructions a turn, the last one perhaps not over.
+    expect((insns(written) + 3n) / 4n).toBe(gpr(written, RAX))
+  })
+
   it('stores beside code in its page drop nothing', async () => {
     // mov ecx,2000; 1: mov [rip+256],ecx; add eax,[rip+250]; sub ecx,1; jne 1b; ud2
     const test = await long('b9d0070000 890d00010000 0305fa000000 83e901 75ef 0f0b')

@@ -61,6 +61,7 @@ import {
   VM_VCPU_COUNT,
 } from '../abi/layout.ts'
 import { RECF_END, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE, REC_TAKEN } from '../abi/record.ts'
+import { charge, WORK_BLOCK, WORK_DECODE, WORK_DROP } from './budget.ts'
 import { arena_clear, arena_give, arena_take, link_give } from './code-arena.ts'
 import { decode_one } from './decoder.ts'
 import { jit_detach } from './jit.ts'
@@ -318,6 +319,7 @@ function page_drop(page: usize): void {
   drop_blocks(cache, page)
   store<u64>(page, 0, PAGE_CHUNKS)
   count_write(page)
+  charge(WORK_DROP)
   store<u32>(cache, load<u32>(cache, CACHE_DROPS) + 1, CACHE_DROPS)
 }
 
@@ -500,6 +502,7 @@ function fill_block(cache: usize, block: usize, count: u32, off: u32, last: u32,
   store<u32>(block, 0, BLOCK_SECOND)
   memory.copy(block + BLOCK_SIZE, cache + CACHE_DECODED, <usize>count * REC_SIZE)
   store<u32>(cache, load<u32>(cache, CACHE_BLOCKS) + 1, CACHE_BLOCKS)
+  charge(WORK_BLOCK + <i32>count * WORK_DECODE)
 }
 
 /** Memory for a block of `count` records that starts at `off`, entered in the page's list; 0 if the arena is full. */

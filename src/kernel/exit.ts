@@ -61,6 +61,7 @@ import {
   VM_LOG_COUNT,
   VM_POSTED_SEQ,
 } from '../abi/layout.ts'
+import { charge, WORK_EXIT } from './budget.ts'
 import { protect_pending } from './shootdown.ts'
 import { cpu, host_kick, host_now, lock, unlock, vm, wait32 } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
@@ -101,6 +102,7 @@ export function leave_guest(): void {
 export function reenter_guest(): void {
   atomic.store<u32>(cpu + CPU_IN_GUEST, 1)
   store<u32>(cpu, 0, CPU_TSC_NEAR) // who knows how long it took
+  charge(WORK_EXIT)
   const asked = atomic.load<u32>(cpu + CPU_REQ) & (REQ_TLB | REQ_PROTECT)
   if (asked == 0) return
   atomic.and<u32>(cpu + CPU_REQ, ~(<u32>(REQ_TLB | REQ_PROTECT)))

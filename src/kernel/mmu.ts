@@ -58,6 +58,7 @@ import { a20, frame_slot, frame_touch, frame_unprotect } from './frames.ts'
 import { mmio_read, mmio_write } from './io.ts'
 import { RIGHTS_ALL, walk, walk_gpa, walk_large, walk_rights } from './paging.ts'
 import { RECSEG_CHECK } from '../abi/record.ts'
+import { charge, WORK_WALK } from './budget.ts'
 import { cpu, fault_pending, raise, raise_error, VECTOR_GP, VECTOR_SS, VECTOR_UD } from './state.ts'
 import { tlb_entry, tlb_fill, tlb_never_hits } from './tlb.ts'
 
@@ -135,6 +136,7 @@ function page_slow(lin: u64, acc: u32): usize {
     raise_error(page_seg == SEG_SS ? VECTOR_SS : VECTOR_GP, 0)
     return 0
   }
+  charge(WORK_WALK)
   if (!walk(lin, acc)) return 0
   const gpa = a20(walk_gpa)
   const gfn = gpa >> 12

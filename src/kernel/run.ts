@@ -22,11 +22,9 @@ import {
   CPU_EFLAGS,
   CPU_EXITREASON,
   CPU_FAULT,
-  CPU_GRANTED,
   CPU_HALTED_AT,
   CPU_HALT_NS,
   CPU_INHIBIT,
-  CPU_INSNS,
   CPU_IN_GUEST,
   CPU_JIT_MASK,
   CPU_JIT_QUEUED,
@@ -78,6 +76,7 @@ import {
 } from '../abi/layout.ts'
 import { RECF_END, REC_FLAGS, REC_IMM, REC_SIZE } from '../abi/record.ts'
 import { EFLAGS_IF } from './arch.ts'
+import { grant, grant_next, settle, slice_begin, slice_over } from './budget.ts'
 import { clock_ns } from './clock.ts'
 import {
   code_arrivals,
@@ -104,40 +103,16 @@ import { protect_pending } from './shootdown.ts'
 import { cpu, fault_pending, raise_error, VECTOR_GP } from './state.ts'
 import { tlb_flush_all } from './tlb.ts'
 
-/** Instructions between two looks at the clock: 0.05-0.2 ms, a host_now() each. */
-const SLICE: i32 = 16_384
-/** Instructions that are granted at once: compiled code looks at requests only when they are used up, 1-4 us. */
-const CHUNK: i32 = 4096
-/** Instructions between two returns to JavaScript: V8 swaps in optimised code only when run() is called again. */
+/** Slices between two returns to JavaScript: V8 swaps in optimised code only when run() is called again. */
 const YIELD_SLICES: i32 = 128
 const RING_ENTRIES: usize = 16
 
 /** Requests that stay set until somebody else clears them. */
 const REQ_STICKY: u32 = REQ_PAUSE | REQ_STOP
 
-/** Instructions left in the slice. */
-let slice: i32 = 0
 let slices: i32 = 0
 /** The last record handed out was a private one: debug traps are due when it is done. */
 let stepping: bool = false
-
-// --- budget ----------------------------------------------------------------------------------------------------------
-
-/** Accounts for the instructions run since the last grant. */
-function settle(): void {
-  const used = load<i32>(cpu, CPU_GRANTED) - load<i32>(cpu, CPU_BUDGET)
-  store<i32>(cpu, 0, CPU_GRANTED)
-  store<i32>(cpu, 0, CPU_BUDGET)
-  slice -= used
-  store<u64>(cpu, load<u64>(cpu, CPU_INSNS) + <u64>used, CPU_INSNS)
-}
-
-// @ts-ignore: AssemblyScript decorator
-@inline
-function grant(budget: i32): void {
-  store<i32>(cpu, budget, CPU_GRANTED)
-  store<i32>(cpu, budget, CPU_BUDGET)
-}
 
 function look_at_clock(): void {
   const now = clock_ns()
@@ -369,8 +344,8 @@ export function enter(): usize {
         continue
       }
     }
-    if (slice <= 0) {
-      slice = SLICE
+    if (slice_over(0)) {
+      slice_begin()
       look_at_clock()
       if (load<u32>(cpu, CPU_JIT_QUEUED) != 0) {
         const since = load<u32>(cpu, CPU_JIT_SINCE) + 1
@@ -403,22 +378,24 @@ function fetch(): usize {
   if (single && debug_before()) return 0
   store<u32>(cpu, 0, CPU_INHIBIT)
   const rec = locate(alone)
-  if (rec != 0) grant(stepping ? 0 : min(slice, CHUNK))
+  if (rec == 0) return 0
+  if (stepping) grant(0)
+  else grant_next()
   return rec
 }
 
 /** Compiled code has used up its budget: the next one, or as it was if it has to leave. */
 export function run_on(budget: i32): i32 {
-  if (slice - (load<i32>(cpu, CPU_GRANTED) - budget) <= 0 || atomic.load<u32>(cpu + CPU_REQ) != 0) return budget
+  if (slice_over(budget) || atomic.load<u32>(cpu + CPU_REQ) != 0) return budget
   store<i32>(cpu, budget, CPU_BUDGET)
   settle()
-  const next = min(slice, CHUNK)
-  grant(next)
-  return next
+  return grant_next()
 }
 
-/** The record at CPU_RIP, without a look at requests: the budget goes on. */
+/** The record at CPU_RIP, without a look at requests while the slice lasts: the budget goes on. */
 export function lookup(): usize {
+  // Code that is written all the time comes here every few instructions, and they take a hundred times as long as others.
+  if (slice_over(load<i32>(cpu, CPU_BUDGET))) return enter()
   const rec = locate(false)
   if (rec == 0) return enter()
   if (stepping) {

@@ -25,6 +25,7 @@ import {
   VM_SHOOTDOWNS,
   VM_VCPU_COUNT,
 } from '../abi/layout.ts'
+import { charge, WORK_PROTECT } from './budget.ts'
 import { leave_guest, reenter_guest } from './exit.ts'
 import { frame_slot } from './frames.ts'
 import { cpu, cpu_at, lock, unlock, vm, wait32 } from './state.ts'
@@ -53,6 +54,7 @@ export function watch_page(gfn: u32): bool {
   store<u32>(vm, load<u32>(vm, VM_SHOOTDOWNS) + 1, VM_SHOOTDOWNS)
   post_to_others(host)
   unlock(vm + VM_LOCK_MMU)
+  charge(WORK_PROTECT)
   tlb_protect(host)
   const waited = wait_for_others()
   lock(vm + VM_LOCK_MMU)
