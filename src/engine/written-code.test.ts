@@ -4,6 +4,7 @@
  */
 import { expect, it } from 'vitest'
 import {
+  CACHE_ARENA,
   CACHE_BYTES,
   CACHE_DROPS,
   CACHE_FLUSHES,
@@ -185,11 +186,23 @@ it.each([
   ['compiled at once', 0],
 ])('computes what is written at the time of each call: %s', async (_, mask) => {
   const setup = await setUp(CACHE_SIZE_MIN, mask)
-  play(setup, 60, 200)
+  play(setup, 40, 200)
   checkJumpTable(setup)
   const regions = setup.test.view.getFloat64(setup.cpu + CPU_JIT_STATS + JIT_STAT_REGIONS, true)
   if (mask === undefined) expect(regions).toBe(0)
   else expect(regions).toBeGreaterThan(50)
+})
+
+it.each([
+  [5, undefined],
+  [8, undefined],
+  [8, 0],
+  [12, 0],
+])('computes it in a cache that is soon full: %d KiB, mask %s', async (kib, mask) => {
+  const setup = await setUp(CACHE_ARENA + kib * 1024, mask)
+  play(setup, 20, 100)
+  checkJumpTable(setup)
+  expect(setup.field(CACHE_FLUSHES)).toBeGreaterThan(10)
 })
 
 it('uses the memory of what was dropped again', async () => {
