@@ -203,7 +203,7 @@ function locate(alone: bool): usize {
     trace_ring(rip, (gpa << 8) | mode)
     if (load<u32>(cpu, CPU_TRACE) & TRACE_INSN) log_write(LOG_INSN, (gpa << 8) | mode, 0)
     // A page that the limit cuts is not cached: blocks know nothing of limits.
-    if (alone || limit - rip < <u64>(0xfff - off)) return step(lin, host, off, limit - rip + 1)
+    if (alone || limit - rip < <u64>(0xfff - off)) return step(lin, host, off, limit - rip)
     let rec = code_find(gpa, mode)
     if (rec == 0) rec = code_decode(gpa, host, mode)
     else if (code_is_cross(rec)) {
@@ -219,7 +219,7 @@ function locate(alone: bool): usize {
       }
     }
     if (rec == 0) {
-      if (limit - rip < <u64>(0x1000 - off + 14)) return step(lin, host, off, limit - rip + 1)
+      if (limit - rip < <u64>(0x1000 - off + 14)) return step(lin, host, off, limit - rip)
       const second = second_page(lin)
       if (secondHost == 0) return 0
       rec = code_decode_cross(gpa, second, host, secondHost, mode)
@@ -230,8 +230,10 @@ function locate(alone: bool): usize {
   }
 }
 
-/** Decodes the one instruction at CPU_RIP into the private records; `allowed` bytes are within the CS limit. */
-function step(lin: u64, host: usize, off: u32, allowed: u64): usize {
+/** Decodes the one instruction at CPU_RIP into the private records; `left` bytes behind its first are within the CS limit. */
+function step(lin: u64, host: usize, off: u32, left: u64): usize {
+  // Without a limit, `left` is all ones at RIP 0.
+  const allowed = min<u64>(left, 0xffff) + 1
   const rec: usize = load<u32>(cpu, CPU_CODE_CACHE) + CACHE_STEP
   const mode = load<u32>(cpu, CPU_MODE)
   const here = 4096 - off
