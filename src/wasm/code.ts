@@ -31,6 +31,8 @@ export interface MemoryImmediate {
 export class CodeBuilder {
   readonly #code: ByteWriter
   readonly #locals: ValueType[] = []
+  /** #declarations() of the locals so far. */
+  #declared: ByteWriter | undefined
   readonly #scopes: (Label | undefined)[] = []
   readonly #parameterCount: number
   /** Offset in the code * 2 + likely. */
@@ -45,6 +47,7 @@ export class CodeBuilder {
   /** Index of a new local. */
   local(type: ValueType): number {
     this.#locals.push(type)
+    this.#declared = undefined
     return this.#parameterCount + this.#locals.length - 1
   }
 
@@ -273,6 +276,7 @@ export class CodeBuilder {
   }
 
   #declarations(): ByteWriter {
+    if (this.#declared) return this.#declared
     const body = new ByteWriter()
     const runs: { type: ValueType; count: number }[] = []
     for (const type of this.#locals) {
@@ -285,6 +289,7 @@ export class CodeBuilder {
       body.u32(count)
       body.u8(VALUE_TYPE_CODE[type])
     }
+    this.#declared = body
     return body
   }
 }

@@ -208,7 +208,8 @@ export class ModuleBuilder {
   }
 
   toBytes(): Uint8Array<ArrayBuffer> {
-    const out = new ByteWriter()
+    const size = this.#functions.reduce((sum, { code }) => sum + code.size, 0) + this.#functions.length * 64
+    const out = new ByteWriter(size + 4096)
     out.bytes([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
     const section = (id: number, body: ByteWriter): void => {
       out.u8(id)
@@ -248,9 +249,10 @@ export class ModuleBuilder {
     if (this.#elements.length > 0) section(9, this.#elementSection())
     const hints = this.#hintSection()
     if (hints) section(0, hints) // in front of the code that it speaks of
-    section(10, list(this.#functions, (w, f) => {
-      f.code.finish(w)
-    })) // prettier-ignore
+    const code = new ByteWriter(size)
+    code.u32(this.#functions.length)
+    for (const f of this.#functions) f.code.finish(code)
+    section(10, code)
     section(0, this.#nameSection())
     return out.toBytes()
   }

@@ -27,7 +27,7 @@ export interface Opcode {
   readonly align: number
 }
 
-const table = new Map<string, Opcode>()
+const table: Record<string, Opcode> = {}
 
 function define(
   name: string,
@@ -36,8 +36,8 @@ function define(
   immediate: ImmediateKind = 'none',
   align = 0,
 ): void {
-  if (table.has(name)) throw new Error(`opcode ${name} is defined twice`)
-  table.set(name, { prefix, code, immediate, align })
+  if (table[name]) throw new Error(`opcode ${name} is defined twice`)
+  table[name] = { prefix, code, immediate, align }
 }
 
 /** Consecutive opcodes; "-" leaves a gap. */
@@ -211,10 +211,11 @@ SHAPES.forEach(([type, bits, align], i) => {
   })
 })
 
-export const OPCODES: ReadonlyMap<string, Opcode> = table
+/** Its keys were property names: V8 compares those with the texts of a program by address. */
+export const OPCODES: ReadonlyMap<string, Opcode> = new Map(Object.entries(table))
 
 export function opcode(name: string): Opcode {
-  const found = table.get(name)
+  const found = OPCODES.get(name)
   if (!found) throw new Error(`WebAssembly has no operator ${name}`)
   return found
 }

@@ -36,27 +36,50 @@ const NO_VALUES: readonly Node[] = []
 /** Locals of one function, handed out by type; handlers that share a function reuse them. */
 export class LocalPool {
   readonly #code: CodeBuilder
-  readonly #slots: Readonly<Record<ValueType, number[]>> = { i32: [], i64: [], f32: [], f64: [], v128: [] }
-  readonly #taken: Record<ValueType, number> = { i32: 0, i64: 0, f32: 0, f64: 0, v128: 0 }
+  readonly #i32 = new Slots()
+  readonly #i64 = new Slots()
+  readonly #f32 = new Slots()
+  readonly #f64 = new Slots()
+  readonly #v128 = new Slots()
 
   constructor(code: CodeBuilder) {
     this.#code = code
   }
 
+  #of(type: ValueType): Slots {
+    switch (type) {
+      case 'i32':
+        return this.#i32
+      case 'i64':
+        return this.#i64
+      case 'f32':
+        return this.#f32
+      case 'f64':
+        return this.#f64
+      case 'v128':
+        return this.#v128
+    }
+  }
+
   take(type: ValueType): number {
-    const slots = this.#slots[type]
-    const known = slots[this.#taken[type]++]
+    const slots = this.#of(type)
+    const known = slots.made[slots.taken++]
     if (known !== undefined) return known
     const made = this.#code.local(type)
-    slots.push(made)
+    slots.made.push(made)
     return made
   }
 
   /** All locals are free again. */
   reset(): void {
-    const taken = this.#taken
-    taken.i32 = taken.i64 = taken.f32 = taken.f64 = taken.v128 = 0
+    for (const slots of [this.#i32, this.#i64, this.#f32, this.#f64, this.#v128]) slots.taken = 0
   }
+}
+
+/** The locals of a type, and how many of them are in use. */
+class Slots {
+  readonly made: number[] = []
+  taken = 0
 }
 
 export class Generator {

@@ -12,15 +12,13 @@ export function wasmType(ty: Ty): ValueType {
   return ty === 'i8' || ty === 'i16' ? 'i32' : ty
 }
 
-/** An operator of integers at both its types. Made once: putting names together again and again takes longer than their use. */
+/** An operator of integers at both its types; names are not put together each time, which takes longer than to use them. */
 export interface IntOperator {
   /** "add" */
   readonly name: string
   readonly i32: string
   readonly i64: string
 }
-
-export const intOperator = (name: string): IntOperator => ({ name, i32: `i32.${name}`, i64: `i64.${name}` })
 
 /** 'address': an op, the i32 sum of the address of the CPU struct and the constant in `value`. 'alias': a node seen under another type. */
 export type NodeKind = 'const' | 'op' | 'local' | 'var' | 'once' | 'reg' | 'address' | 'alias'

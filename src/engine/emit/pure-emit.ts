@@ -23,51 +23,41 @@ import type {
   Vsib,
 } from '../../isa/emit.ts'
 import type { Width } from '../../isa/row.ts'
-import {
-  NO_IMMEDIATES,
-  Node,
-  alias,
-  intOperator,
-  node,
-  resolve,
-  valueNode,
-  variableNode,
-  wasmType,
-} from './ir.ts'
+import { NO_IMMEDIATES, Node, alias, node, resolve, valueNode, variableNode, wasmType } from './ir.ts'
 import type { IntOperator, Statement, Variable } from './ir.ts'
 
 const BITS: Readonly<Record<IntTy, number>> = { i8: 8, i16: 16, i32: 32, i64: 64 }
-const MASK: Readonly<Record<string, number>> = { i8: 0xff, i16: 0xffff }
+const maskOf = (ty: Ty): number | undefined => (ty === 'i8' ? 0xff : ty === 'i16' ? 0xffff : undefined)
 
 /** All ones, in the form of a const's value. */
 const ONES: Readonly<Record<IntTy, number>> = { i8: 0xff, i16: 0xffff, i32: -1, i64: -1 }
 
-const ADD = intOperator('add')
-const SUB = intOperator('sub')
-const MUL = intOperator('mul')
-const AND = intOperator('and')
-const OR = intOperator('or')
-const XOR = intOperator('xor')
-const SHL = intOperator('shl')
-const SHR_U = intOperator('shr_u')
-const SHR_S = intOperator('shr_s')
-const ROTL = intOperator('rotl')
-const ROTR = intOperator('rotr')
-const DIV_U = intOperator('div_u')
-const DIV_S = intOperator('div_s')
-const REM_U = intOperator('rem_u')
-const REM_S = intOperator('rem_s')
-const EQ = intOperator('eq')
-const NE = intOperator('ne')
-const LT_U = intOperator('lt_u')
-const LT_S = intOperator('lt_s')
-const LE_U = intOperator('le_u')
-const LE_S = intOperator('le_s')
+const ADD: IntOperator = { name: 'add', i32: 'i32.add', i64: 'i64.add' }
+const SUB: IntOperator = { name: 'sub', i32: 'i32.sub', i64: 'i64.sub' }
+const MUL: IntOperator = { name: 'mul', i32: 'i32.mul', i64: 'i64.mul' }
+const AND: IntOperator = { name: 'and', i32: 'i32.and', i64: 'i64.and' }
+const OR: IntOperator = { name: 'or', i32: 'i32.or', i64: 'i64.or' }
+const XOR: IntOperator = { name: 'xor', i32: 'i32.xor', i64: 'i64.xor' }
+const SHL: IntOperator = { name: 'shl', i32: 'i32.shl', i64: 'i64.shl' }
+const SHR_U: IntOperator = { name: 'shr_u', i32: 'i32.shr_u', i64: 'i64.shr_u' }
+const SHR_S: IntOperator = { name: 'shr_s', i32: 'i32.shr_s', i64: 'i64.shr_s' }
+const ROTL: IntOperator = { name: 'rotl', i32: 'i32.rotl', i64: 'i64.rotl' }
+const ROTR: IntOperator = { name: 'rotr', i32: 'i32.rotr', i64: 'i64.rotr' }
+const DIV_U: IntOperator = { name: 'div_u', i32: 'i32.div_u', i64: 'i64.div_u' }
+const DIV_S: IntOperator = { name: 'div_s', i32: 'i32.div_s', i64: 'i64.div_s' }
+const REM_U: IntOperator = { name: 'rem_u', i32: 'i32.rem_u', i64: 'i64.rem_u' }
+const REM_S: IntOperator = { name: 'rem_s', i32: 'i32.rem_s', i64: 'i64.rem_s' }
+const EQ: IntOperator = { name: 'eq', i32: 'i32.eq', i64: 'i64.eq' }
+const NE: IntOperator = { name: 'ne', i32: 'i32.ne', i64: 'i64.ne' }
+const LT_U: IntOperator = { name: 'lt_u', i32: 'i32.lt_u', i64: 'i64.lt_u' }
+const LT_S: IntOperator = { name: 'lt_s', i32: 'i32.lt_s', i64: 'i64.lt_s' }
+const LE_U: IntOperator = { name: 'le_u', i32: 'i32.le_u', i64: 'i64.le_u' }
+const LE_S: IntOperator = { name: 'le_s', i32: 'i32.le_s', i64: 'i64.le_s' }
 const SIGNED = new Set([LT_S, LE_S])
-const EQZ = intOperator('eqz')
-const CLZ = intOperator('clz')
-const CTZ = intOperator('ctz')
-const POPCNT = intOperator('popcnt')
+const EQZ: IntOperator = { name: 'eqz', i32: 'i32.eqz', i64: 'i64.eqz' }
+const CLZ: IntOperator = { name: 'clz', i32: 'i32.clz', i64: 'i64.clz' }
+const CTZ: IntOperator = { name: 'ctz', i32: 'i32.ctz', i64: 'i64.ctz' }
+const POPCNT: IntOperator = { name: 'popcnt', i32: 'i32.popcnt', i64: 'i64.popcnt' }
 
 /** Its name at a type; i8 and i16 travel as i32. */
 const at = (operator: IntOperator, ty: Ty): string => (ty === 'i64' ? operator.i64 : operator.i32)
@@ -205,7 +195,7 @@ export abstract class PureEmit implements Emit {
   // --- masks of narrow types ---
 
   #mask(value: Node, ty: IntTy): Node {
-    const mask = MASK[ty]
+    const mask = maskOf(ty)
     if (mask === undefined) return value.ty === ty ? value : this.#retype(value, ty)
     if (value.kind === 'const') return this.const(ty, Number(value.value) & mask)
     const { op, args } = resolve(value)
@@ -366,7 +356,7 @@ export abstract class PureEmit implements Emit {
   ctz(a: Val): Node {
     const ty = this.#int(a, 'ctz')
     const guarded =
-      MASK[ty] === undefined
+      maskOf(ty) === undefined
         ? node(a)
         : this.pure('i32.or', 'i32', [node(a), this.const('i32', 1 << BITS[ty])])
     return this.pure(at(CTZ, ty), ty, [guarded])
@@ -460,16 +450,17 @@ export abstract class PureEmit implements Emit {
 
   zext(a: Val, ty: IntTy): Node {
     const from = this.#int(a, 'zext')
+    if (from === ty) return node(a)
     if (BITS[ty] < BITS[from]) throw new Error(`zext from ${from} to ${ty}`)
-    if (ty !== 'i64' || from === 'i64') return this.#retype(node(a), ty)
+    if (ty !== 'i64') return this.#retype(node(a), ty)
     const value = node(a)
     if (value.kind === 'const') return this.const('i64', Number(value.value) >>> 0)
     return this.pure('i64.extend_i32_u', 'i64', [value])
   }
   sext(a: Val, ty: IntTy): Node {
     const from = this.#int(a, 'sext')
-    if (BITS[ty] < BITS[from]) throw new Error(`sext from ${from} to ${ty}`)
     if (from === ty) return node(a)
+    if (BITS[ty] < BITS[from]) throw new Error(`sext from ${from} to ${ty}`)
     const value = node(a)
     if (value.kind === 'const') {
       const unused = 32 - BITS[from]
@@ -481,8 +472,8 @@ export abstract class PureEmit implements Emit {
   }
   trunc(a: Val, ty: IntTy): Node {
     const from = this.#int(a, 'trunc')
-    if (BITS[ty] > BITS[from]) throw new Error(`trunc from ${from} to ${ty}`)
     if (from === ty) return node(a)
+    if (BITS[ty] > BITS[from]) throw new Error(`trunc from ${from} to ${ty}`)
     const value = node(a)
     if (value.kind === 'const') return this.const(ty, value.value)
     const narrow = from === 'i64' ? this.pure('i32.wrap_i64', 'i32', [value]) : value

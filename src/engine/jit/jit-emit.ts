@@ -144,7 +144,7 @@ export class JitEmit extends InterpEmit {
     this.start(at.handler.instance)
     this.#at = at
     this.#index = index
-    this.#address.clear()
+    if (this.#address.size > 0) this.#address.clear() // a call of C++
     this.#point = undefined
     this.#addressed = 0n
     this.#stored = false

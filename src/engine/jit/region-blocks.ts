@@ -72,12 +72,14 @@ export function successorsOf(region: Region, byKey: ReadonlyMap<number, number>)
   const all = blocks.map((block) => {
     const last = block.records.at(-1)
     if (jumped.length > 0 && last && block.context === 0 && isIndirectJump(last)) return [blocks.length]
-    const keys = transferOf(region, block) ?? block.targets.map((rip) => keyOf(block.context, rip))
     const list: number[] = []
-    for (const key of keys) {
+    const add = (key: number): void => {
       const to = byKey.get(key)
       if (to !== undefined && !list.includes(to)) list.push(to)
     }
+    const transfer = transferOf(region, block)
+    if (transfer) transfer.forEach(add)
+    else for (const rip of block.targets) add(keyOf(block.context, rip))
     return list
   })
   if (jumped.length > 0) all.push(jumped.flatMap((rip) => byKey.get(keyOf(0, rip)) ?? []))
