@@ -50,9 +50,9 @@ const STORE: Readonly<Record<Ty, string>> = {
   i8: 'i32.store8', i16: 'i32.store16', i32: 'i32.store', i64: 'i64.store', f32: 'f32.store', f64: 'f64.store', v128: 'v128.store',
 } // prettier-ignore
 
-/** WebAssembly load and store of a type. */
-export const loadOp = (ty: Ty): string => LOAD[ty]
-export const storeOp = (ty: Ty): string => STORE[ty]
+/** WebAssembly load and store of a type. Most are of i64: where the key of a table varies, V8 has to search for it. */
+export const loadOp = (ty: Ty): string => (ty === 'i64' ? 'i64.load' : LOAD[ty])
+export const storeOp = (ty: Ty): string => (ty === 'i64' ? 'i64.store' : STORE[ty])
 
 /** What an emitter asks of a row at a width and in a form, found once: the JIT asks for every instruction that it compiles. */
 export interface Instance {

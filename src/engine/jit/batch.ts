@@ -47,8 +47,8 @@ const SHARED: Readonly<Record<string, FunctionType>> = {
   ...accesses('stack'), ...accesses('other'),
 } // prettier-ignore
 
-/** Of the code of a region, as a rule not more. */
-const REGION_BYTES = 4096
+/** Of the code of an instruction, as a rule not more. */
+const INSTRUCTION_BYTES = 112
 
 const RECORD_WORDS = REC_SIZE / 4
 
@@ -211,7 +211,8 @@ export function compileBatch({ first, regions }: Batch): Uint8Array<ArrayBuffer>
     return imports.size - 1
   }
   const bodies = regions.map(({ region, address, links }) => {
-    const code = new CodeBuilder(REGION_PARAMS.length, REGION_BYTES)
+    const count = region.blocks.reduce((sum, { records }) => sum + records.length, 0)
+    const code = new CodeBuilder(REGION_PARAMS.length, 1024 + count * INSTRUCTION_BYTES)
     let used = 0
     const link = (): number => links[used++] ?? 0
     emitRegion(region, { code, imports: { index }, region: address, link, regionType: 0 })

@@ -89,7 +89,9 @@ export function successorsOf(region: Region, byKey: ReadonlyMap<number, number>)
 /** The blocks that lead to each block. */
 export function predecessorsOf(successors: readonly (readonly number[])[]): number[][] {
   const predecessors: number[][] = successors.map(() => [])
-  for (const [from, list] of successors.entries()) for (const to of list) predecessors[to]?.push(from)
+  successors.forEach((list, from) => {
+    for (const to of list) predecessors[to]?.push(from)
+  })
   return predecessors
 }
 
