@@ -20,6 +20,7 @@ import {
   JIT_STAT_EVICTED,
   JIT_STAT_MODULES,
   JIT_STAT_REGIONS,
+  MODE_CPL3,
   MODE_CS64,
   MODE_CS_MASK,
   TLB_ENTRIES,
@@ -47,6 +48,8 @@ export interface JitLimits {
   readonly regions: number
   /** Bytes of modules alive: V8 makes 5 to 10 times as much machine code of them. */
   readonly bytes: number
+  /** Which regions have slow ways for pages that the TLB does not know from the start: those of the guest's kernel, all, none. */
+  readonly slowWays?: 'kernel' | 'all' | 'none'
 }
 
 export const JIT_LIMITS: JitLimits = { regions: 8192, bytes: 24 * 1024 * 1024 }
@@ -210,6 +213,12 @@ export class Jit {
     return view.getUint32(entry + TLB_GFN, true)
   }
 
+  #hasSlowWays(mode: number): boolean {
+    const { slowWays = 'kernel' } = this.#options.limits
+    // The guest's kernel changes address spaces, and looks at pages of all of them.
+    return slowWays === 'kernel' ? (mode & MODE_CPL3) === 0 : slowWays === 'all'
+  }
+
   /** A region with its struct and links; from now on a write to one of its pages keeps it from being attached. */
   #form(place: Place): BatchRegion | undefined {
     const { kernel } = this.#options
@@ -219,7 +228,7 @@ export class Jit {
     const op = this.#view.getUint16(record + REC_OP, true)
     // In front of an instruction that crosses into the next page stands a guard, which must stay.
     if (op === HANDLER_CROSS || op === HANDLER_REGION) return undefined
-    const slowWays = (this.#view.getUint8(record + REC_FLAGS) & RECF_MISSES) !== 0
+    const slowWays = this.#hasSlowWays(mode) || (this.#view.getUint8(record + REC_FLAGS) & RECF_MISSES) !== 0
     const region = formRegion(this.#source, { ...place, slowWays })
     if (!region) return undefined
     this.#entries.add(Number(gpa))

@@ -12,14 +12,15 @@ import { CC_CANONICAL, CC_NONE } from '../../abi/jit.ts'
 import type { CodeBuilder } from '../../wasm/code.ts'
 import type { Statement } from '../emit/ir.ts'
 import { loadOp, storeOp } from '../interp/record-emit.ts'
-import { CC_A, CC_B, CC_KIND, CC_RES, FLAGS, bit, listed, offsetOf, typeOf } from './registers.ts'
+import { CC_A, CC_B, CC_KIND, CC_RES, bit, listed, offsetOf, typeOf } from './registers.ts'
 
 /** Parameter 0 of a region's function. */
 const CPU = 0
 
 interface State {
-  /** Registers whose locals are as the struct is, or newer: a bit each. */
-  readonly valid: bigint
+  /** Registers whose locals are as the struct is, or newer: a bit each, 0 to 31 and the rest. */
+  readonly low: number
+  readonly high: number
   /** The struct's CC_* are behind the locals. */
   readonly pending: boolean
   /** CC_KIND of what is pending, as far as it is known. */
@@ -28,13 +29,14 @@ interface State {
   readonly stack: boolean
 }
 
-/** At a place that is reached from several others. */
-const NOTHING: State = { valid: 0n, pending: false, kind: undefined, stack: false }
-
 export class KnownState {
   readonly #code: CodeBuilder
   readonly #locals: number[] = []
-  #state = NOTHING
+  #low = 0
+  #high = 0
+  #pending = false
+  #kind: number | undefined
+  #stack = false
   /** Branches within an instruction that are open. */
   #nested = 0
 
@@ -43,31 +45,38 @@ export class KnownState {
   }
 
   get pending(): boolean {
-    return this.#state.pending
+    return this.#pending
+  }
+
+  get stack(): boolean {
+    return this.#stack
   }
 
   /** To hand on to a block that is only reached from here. */
   get snapshot(): State {
-    return this.#state
+    return { low: this.#low, high: this.#high, pending: this.#pending, kind: this.#kind, stack: this.#stack }
   }
 
+  /** At the begin of a block; nothing is known of one that is reached from several others. */
   begin(state: State | undefined): void {
-    this.#state = state ?? NOTHING
+    this.#low = state?.low ?? 0
+    this.#high = state?.high ?? 0
+    this.#pending = state?.pending ?? false
+    this.#kind = state?.kind
+    this.#stack = state?.stack ?? false
   }
 
-  /** What runs on one way only: afterwards it is known what was known before. */
+  /** What runs on one way only: afterwards no more is known than before. */
   aside(body: () => void): void {
-    const before = this.#state
+    const { low, high, pending, kind, stack } = this.snapshot
     this.#nested++
     body()
     this.#nested--
-    const { valid, kind, stack } = this.#state
-    this.#state = {
-      valid: before.valid & valid,
-      pending: before.pending,
-      kind: kind === before.kind ? kind : undefined,
-      stack: before.stack && stack,
-    }
+    this.#low &= low
+    this.#high &= high
+    this.#pending = pending
+    if (this.#kind !== kind) this.#kind = undefined
+    this.#stack &&= stack
   }
 
   local(reg: number): number {
@@ -77,11 +86,8 @@ export class KnownState {
   /** The local of a register, loaded if need be. */
   read(reg: number): number {
     const local = this.local(reg)
-    if ((this.#state.valid & bit(reg)) === 0n) {
-      this.#code
-        .get(CPU)
-        .op(loadOp(typeOf(reg)), offsetOf(reg))
-        .set(local)
+    if (!this.#has(reg)) {
+      this.#load(reg)
       this.#know(reg)
     }
     return local
@@ -90,53 +96,43 @@ export class KnownState {
   /** After the local was set. `dead`: the register is set again before anybody could read it from the struct. */
   written({ reg, node }: Extract<Statement, { readonly kind: 'setReg' }>, dead: boolean): void {
     this.#know(reg)
-    if ((FLAGS & bit(reg)) === 0n) {
+    if (reg < CC_KIND || reg > CC_RES) {
       if (!dead) this.#store(reg)
       return
     }
     // On one of two ways that meet again both have to leave the flags in the same place.
-    if (this.#nested > 0 && !this.#state.pending) {
+    if (this.#nested > 0 && !this.#pending) {
       if (!dead) this.#store(reg)
       return
     }
-    const known = node.kind === 'const' && this.#nested === 0 ? Number(node.value) : undefined
-    const kind = reg === CC_KIND ? known : this.#state.kind
+    if (reg === CC_KIND)
+      this.#kind = node.kind === 'const' && this.#nested === 0 ? Number(node.value) : undefined
     // Whoever says CC_NONE has brought the struct up to date.
-    this.#state = { ...this.#state, pending: this.#nested > 0 || kind !== CC_NONE, kind }
+    this.#pending = this.#nested > 0 || this.#kind !== CC_NONE
   }
 
   /** Registers that somebody else may have changed in the struct: a local that counts as a copy has to be one again. */
   reload(regs: bigint): void {
-    for (const reg of listed(regs & this.#state.valid)) {
-      this.#code
-        .get(CPU)
-        .op(loadOp(typeOf(reg)), offsetOf(reg))
-        .set(this.local(reg))
-    }
-  }
-
-  get stack(): boolean {
-    return this.#state.stack
+    for (const reg of listed(regs)) if (this.#has(reg)) this.#load(reg)
   }
 
   findStack(): void {
-    this.#state = { ...this.#state, stack: true }
+    this.#stack = true
   }
 
   loseStack(): void {
-    this.#state = { ...this.#state, stack: false }
+    this.#stack = false
   }
 
   forgetAll(): void {
-    this.#state = NOTHING
+    this.begin(undefined)
   }
 
-  /** Brings the struct up to date: only registers are read from it that are not in locals. */
+  /** Brings the flags of the struct up to date. */
   storeFlags(): void {
-    const { pending, kind } = this.#state
-    if (!pending) return
-    this.storeFlagLocals(kind)
-    this.#state = { ...this.#state, pending: false }
+    if (!this.#pending) return
+    this.storeFlagLocals(this.#kind)
+    this.#pending = false
   }
 
   /** Stores the locals of the flags, of a kind as far as it is known. */
@@ -148,8 +144,20 @@ export class KnownState {
     this.#store(CC_RES)
   }
 
+  #has(reg: number): boolean {
+    return ((reg < 32 ? this.#low >>> reg : this.#high >>> (reg - 32)) & 1) !== 0
+  }
+
   #know(reg: number): void {
-    this.#state = { ...this.#state, valid: this.#state.valid | bit(reg) }
+    if (reg < 32) this.#low |= 1 << reg
+    else this.#high |= 1 << (reg - 32)
+  }
+
+  #load(reg: number): void {
+    this.#code
+      .get(CPU)
+      .op(loadOp(typeOf(reg)), offsetOf(reg))
+      .set(this.local(reg))
   }
 
   #store(reg: number): void {

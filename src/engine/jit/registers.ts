@@ -31,7 +31,6 @@ export const REGISTER_COUNT = 39
 
 export const GPRS = 0xffffn
 export const XMMS = 0xffff_0000n
-export const FLAGS = 0xfn << BigInt(CC_KIND)
 export const CONTROLS = (1n << BigInt(CR0)) | (1n << BigInt(CR4)) | (1n << BigInt(AVX_GATE))
 
 export const bit = (reg: number): bigint => BITS[reg] ?? 0n
