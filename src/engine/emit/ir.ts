@@ -187,6 +187,18 @@ export function exitPointOf(statement: Statement): ExitPoint | undefined {
   }
 }
 
+/** Registers that a list of statements reads, nested ones included. */
+export function readBy(statements: readonly Statement[]): bigint {
+  let read = 0n
+  for (const statement of statements) {
+    if (statement.kind === 'let' && statement.node.kind === 'reg') read |= 1n << BigInt(statement.node.value)
+    else if (statement.kind === 'if') read |= readBy(statement.then) | readBy(statement.otherwise)
+    else if (statement.kind === 'unless') read |= readBy(statement.rare)
+    else if (statement.kind === 'loop') read |= readBy(statement.body)
+  }
+  return read
+}
+
 /** Nodes that a statement uses directly, for counting. */
 export function operandsOf(statement: Statement): readonly Node[] {
   switch (statement.kind) {

@@ -88,14 +88,14 @@ export class KnownState {
     const local = this.local(reg)
     if (!this.#has(reg)) {
       this.#load(reg)
-      this.#know(reg)
+      this.know(reg)
     }
     return local
   }
 
   /** After the local was set. `dead`: the register is set again before anybody could read it from the struct. */
   written({ reg, node }: Extract<Statement, { readonly kind: 'setReg' }>, dead: boolean): void {
-    this.#know(reg)
+    this.know(reg)
     if (reg < CC_KIND || reg > CC_RES) {
       if (!dead) this.#store(reg)
       return
@@ -148,7 +148,8 @@ export class KnownState {
     return ((reg < 32 ? this.#low >>> reg : this.#high >>> (reg - 32)) & 1) !== 0
   }
 
-  #know(reg: number): void {
+  /** The local is as the struct. */
+  know(reg: number): void {
     if (reg < 32) this.#low |= 1 << reg
     else this.#high |= 1 << (reg - 32)
   }

@@ -37,7 +37,7 @@ import { Label } from '../../wasm/code.ts'
 import type { CodeBuilder } from '../../wasm/code.ts'
 import { Generator, LocalPool } from '../emit/generate.ts'
 import type { BackEnd } from '../emit/generate.ts'
-import { resolve } from '../emit/ir.ts'
+import { readBy, resolve } from '../emit/ir.ts'
 import type { ExitPoint, Node, PageGroup, Statement } from '../emit/ir.ts'
 import { ACCESS } from '../interp/support.ts'
 import type { AccessSize } from '../interp/support.ts'
@@ -45,11 +45,11 @@ import { keyOf } from './discover.ts'
 import type { Region } from './discover.ts'
 import { findHash } from './perfect-hash.ts'
 import { KnownState, deadWrites } from './known-state.ts'
-import { record, successorsOf, transferOf } from './region-blocks.ts'
+import { predecessorsOf, record, successorsOf, transferOf } from './region-blocks.ts'
 import type { RecordedBlock } from './region-blocks.ts'
 import { structured } from './graph.ts'
 import type { Structure } from './graph.ts'
-import { CC_A, CC_B, CC_KIND, CC_RES, CR0, bit } from './registers.ts'
+import { CC_A, CC_B, CC_KIND, CC_RES, CR0, XMMS, bit, listed } from './registers.ts'
 
 type Of<Kind extends Statement['kind']> = Extract<Statement, { readonly kind: Kind }>
 
@@ -103,6 +103,8 @@ class RegionCode implements BackEnd {
   readonly #known: KnownState
   /** What is known where a block begins that is reached from one place only. */
   readonly #knownAt = new Map<number, KnownState['snapshot']>()
+  /** Vector registers that each loop reads, by its header: they stay in locals all the way round. */
+  readonly #carried: ReadonlyMap<number, readonly number[]>
   /** How many ways lead to each block. */
   readonly #ways: readonly number[]
   readonly #pool: LocalPool
@@ -134,6 +136,7 @@ class RegionCode implements BackEnd {
     this.#shape = shape
     this.#recorded = record(region, this.#shape, this.#successors)
     this.#known = new KnownState(this.#code)
+    this.#carried = carriedBy(this.#recorded, this.#shape, this.#successors)
     this.#ways = waysTo(region, this.#successors)
     this.#site = this.#code.local('i64')
     this.#tlb = this.#code.local('i32')
@@ -152,6 +155,7 @@ class RegionCode implements BackEnd {
       code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER).return()
     })
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)
+    for (const reg of this.#carried.get(0) ?? []) this.#known.read(reg)
     code.block(this.#exit).block(this.#flagsExit)
     this.#tree(0)
     code.end() // exit with flags
@@ -261,6 +265,7 @@ class RegionCode implements BackEnd {
     if (!entry) throw new Error('unreachable')
     this.#block = index
     this.#known.begin(this.#knownAt.get(index))
+    for (const reg of this.#carried.get(index) ?? []) this.#known.know(reg)
     this.#pool.reset()
     this.#pages.clear()
     if (index === this.#junction) return this.#dispatchJump()
@@ -323,6 +328,7 @@ class RegionCode implements BackEnd {
     if (this.#isBack(to)) this.#ifUsedUp(() => this.#exitAt(this.#siteOf(rip, 0)))
     this.#checkPage(rip)
     if (alone) this.#knownAt.set(to, this.#known.snapshot)
+    for (const reg of this.#carried.get(to) ?? []) this.#known.read(reg)
     code.br(this.#labelOf(to))
   }
 
@@ -965,6 +971,36 @@ function howOf(bytes: number, seg: Node): number {
   const { kind, value } = resolve(seg)
   if (kind !== 'const') throw new Error('a segment that is no constant of the instruction')
   return bytes | (Number(value) << 8)
+}
+
+/**
+ * By header of each loop, the vector registers that its blocks read. What a loop adds up in one would else go through memory
+ * each time round; for general registers that makes no difference that can be measured.
+ */
+function carriedBy(
+  recorded: readonly RecordedBlock[],
+  { headers, position }: Structure,
+  successors: readonly (readonly number[])[],
+): Map<number, number[]> {
+  const predecessors = predecessorsOf(successors)
+  const carried = new Map<number, number[]>()
+  for (const header of headers) {
+    // The junction of indirect jumps is entered from everywhere.
+    if (header === successors.length - 1 && recorded[header]?.statements.length === 0) continue
+    const body = new Set([header])
+    const waiting = (predecessors[header] ?? []).filter(
+      (from) => (position[from] ?? -1) >= (position[header] ?? 0),
+    )
+    for (let block = waiting.pop(); block !== undefined; block = waiting.pop()) {
+      if (body.has(block) || (position[block] ?? -1) < 0) continue
+      body.add(block)
+      waiting.push(...(predecessors[block] ?? []))
+    }
+    let read = 0n
+    for (const block of body) read |= readBy(recorded[block]?.statements ?? [])
+    carried.set(header, listed(read & XMMS))
+  }
+  return carried
 }
 
 /** How many edges lead to each block. A conditional branch to the next instruction has two of them. */
