@@ -148,8 +148,19 @@ static uint32_t k_compress(int rounds) {
   return sum;
 }
 
+/* Arrays a power of two apart, as matrices often are: what is looked up by low bits of the address collides. */
+static uint32_t k_triad(int rounds) {
+  enum { COUNT = 1 << 21 };
+  static double a[COUNT], b[COUNT], c[COUNT];
+  for (int i = 0; i < COUNT; i++) b[i] = i, c[i] = 1;
+  for (int r = 0; r < rounds; r++)
+    for (int i = 0; i < COUNT; i++) a[i] = b[i] + r * c[i];
+  return hash_doubles(a, 1000);
+}
+
 const struct kernel memory_kernels[] = {
   {"copy", k_copy, 200},   {"small-copies", k_small_copies, 800}, {"rep", k_rep, 300},
   {"strings", k_strings, 800}, {"hash", k_hash, 300},             {"chase", k_chase, 20},
-  {"trees", k_trees, 200},  {"compress", k_compress, 120},          {0},
+  {"trees", k_trees, 200},  {"compress", k_compress, 120},          {"triad", k_triad, 20},
+  {0},
 };
