@@ -77,7 +77,6 @@ export const REGION_INDEX = 8 // u32 its function in the table of compiled code
 export const REGION_PENDING = 12 // u32 1 while its code is being made and its pages were not written
 export const REGION_SAVED = 16 // 32 bytes: the record as it was
 export const REGION_LINKS = 48 // u32 links of its code; list through LINK_NEXT
-export const REGION_MISSES = 52 // u32 how often it was left for a page that the TLB did not know
 export const REGION_SIZE = 64
 
 // link: where a direct call or jump of compiled code goes

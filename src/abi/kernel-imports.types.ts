@@ -36,7 +36,6 @@ export const KERNEL_IMPORTS = {
   run_on: fn([P], P),                                                            // budget used up: the next one, negative = leave
   jit_store: fn([Q, Q, Q, P], P),                                                // gva, value, rip, bytes | seg << 8: 0 = leave the code
   jit_may_store: fn([Q, P], P),                                                  // gva, bytes: 0 = over code of this vCPU
-  jit_missed: fn([P]),                                                           // region: CPU_RIP is an access to a page that the TLB does not know
   jit_request: fn([Q, Q, P]),                                                    // key, linear page, record: a branch went there often
 
   // memory, slow path (kernel/mmu.ts). gva is linear; seg is the record's seg byte (low 3 bits pick #SS or #GP).

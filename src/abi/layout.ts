@@ -274,8 +274,8 @@ export const MODE_CPL3 = 128
  * when that access needs the slow path), then the distance from linear addresses to shared memory and the gpa page.
  * A slot holds the translations of one address space (PCID) in three banks: supervisor; user; supervisor with
  * EFLAGS.AC set (SMAP off). Behind the slots: a bank that never fills (alignment checks, data breakpoints, memory
- * tracing), the paging-structure cache, what src/kernel/tlb.ts knows of each slot, and src/kernel/tlb-writers.ts of each
- * frame.
+ * tracing), the paging-structure cache, what src/kernel/tlb.ts knows of each slot, src/kernel/tlb-writers.ts of each frame,
+ * and what was replaced last.
  */
 export const TLB_ENTRIES = 4096 // at most 4096: a summary word has a bit for each 64
 export const TLB_ENTRY_SHIFT = 5
@@ -298,7 +298,9 @@ export const TLB_META = 0x32_4000
 export const TLB_META_SIZE = 0x1a00 // per slot, see src/kernel/tlb.ts
 export const TLB_WRITERS = 0x33_1000
 export const TLB_WRITERS_BUCKETS = 4096 // of 16 bytes
-export const TLB_BYTES = 0x34_1000 // of everything, a multiple of 4096
+export const TLB_VICTIMS = 0x34_1000 // see src/kernel/tlb-victims.ts
+export const TLB_VICTIMS_MAX = 8
+export const TLB_BYTES = 0x34_2000 // of everything, a multiple of 4096
 
 export const FAULT_VALID = 0x8000_0000
 export const FAULT_HAS_ERROR = 0x100

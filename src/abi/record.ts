@@ -46,8 +46,6 @@ export const RECF_END = 8
 export const RECF_OPSIZE = 0x10 // 66 prefix present
 export const RECF_REXW = 0x20
 export const RECF_ADDRSIZE = 0x40 // 67 prefix present
-/** Compiled code that began here found too many of its pages not in the TLB (kernel/jit.ts, jit_missed()). */
-export const RECF_MISSES = 0x80
 
 export const RECSEG_REG_MASK = 7
 export const RECSEG_ADD_BASE = 8

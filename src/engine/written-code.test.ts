@@ -25,6 +25,7 @@ import {
   JIT_STAT_REGIONS,
 } from '../abi/layout.ts'
 import { REC_OFF } from '../abi/record.ts'
+import { Random } from '#testkit/oracle/random.ts'
 import { createTestVm, enterLong, gpr } from './testing/test-vm.ts'
 import type { TestVm } from './testing/test-vm.ts'
 
@@ -62,31 +63,20 @@ async function setUp(cacheBytes: number | undefined, jitMask: number | undefined
   return { test, cpu, field: (offset) => test.view.getUint32(cache + offset, true) }
 }
 
-/** xorshift32: the same cases on every run. */
-function randomSource(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
-}
-
 const addressOf = (index: number): number => FUNCTIONS + index * FUNCTION
 
 /** add ebx,imm32, up to four times; then ret, or a jump to a function further down. */
-function makeFunction(random: (below: number) => number, index: number): Uint8Array {
+function makeFunction(random: Random, index: number): Uint8Array {
   const bytes = new Uint8Array(FUNCTION)
   const view = new DataView(bytes.buffer)
   let at = 0
-  for (let n = random(5); n > 0; n--, at += 6) {
+  for (let n = random.below(5); n > 0; n--, at += 6) {
     bytes.set([0x81, 0xc3], at)
-    view.setUint32(at + 2, random(0x1_0000_0000), true)
+    view.setUint32(at + 2, random.below(0x1_0000_0000), true)
   }
-  if (index === 0 || random(3) === 0) bytes[at] = 0xc3
+  if (index === 0 || random.below(3) === 0) bytes[at] = 0xc3
   else {
-    const to = Math.max(0, index - 1 - random(40))
+    const to = Math.max(0, index - 1 - random.below(40))
     bytes[at] = 0xe9
     view.setInt32(at + 1, addressOf(to) - (addressOf(index) + at + 5), true)
   }
@@ -109,7 +99,7 @@ function evaluate(code: DataView, index: number): number {
 
 /** Rounds of writes and calls; each round is one run of the guest. Before some, another thread writes, a device say. */
 function play({ test, cpu }: Setup, rounds: number, steps: number): void {
-  const random = randomSource(0x1234_5678)
+  const random = new Random('written code')
   const code = new DataView(new ArrayBuffer(COUNT * FUNCTION))
   const renew = (index: number): Uint32Array => {
     const bytes = makeFunction(random, index)
@@ -121,18 +111,18 @@ function play({ test, cpu }: Setup, rounds: number, steps: number): void {
   test.write(FUNCTIONS, new Uint8Array(code.buffer))
   for (let page = FUNCTIONS >> 12; page <= addressOf(COUNT) >> 12; page++) test.kernel.code_write(page)
   for (let round = 0; round < rounds; round++) {
-    if (round % 4 === 3) writeFromElsewhere(test, random(COUNT), renew)
+    if (round % 4 === 3) writeFromElsewhere(test, random.below(COUNT), renew)
     const table: number[] = []
     let sum = 0
     for (let step = 0; step < steps; step++) {
-      const index = random(COUNT)
+      const index = random.below(COUNT)
       const address = addressOf(index)
-      if (random(4) === 0) {
+      if (random.below(4) === 0) {
         const words = renew(index)
         for (let i = 0; i < words.length; i += 2)
           table.push(address + i * 4, 1, words[i] ?? 0, words[i + 1] ?? 0)
       } else {
-        for (let times = random(12); times >= 0; times--) {
+        for (let times = random.below(12); times >= 0; times--) {
           table.push(address, 0, 0, 0)
           sum = (sum + evaluate(code, index)) >>> 0
         }
@@ -213,4 +203,18 @@ it('uses the memory of what was dropped again', async () => {
   expect(setup.field(CACHE_DROPS)).toBeGreaterThan((drops ?? 0) + 1000)
   expect(setup.field(CACHE_FLUSHES)).toBe(flushes)
   expect(setup.field(CACHE_NEXT)).toBeLessThan((used ?? 0) + 20_000)
+})
+
+it.each([undefined, 0])('writes over code of its own page at address 0, mask %s', async (mask) => {
+  const { test, cpu } = await setUp(undefined, mask)
+  // 1: mov [rsi],cl; mov al,imm8; add ebx,eax; add ecx,1; cmp ecx,32; cmove rsi,rdi (the imm8); cmp ecx,40; jne 1b; ud2
+  test.write(0, hex('880e b000 01c3 83c101 83f920 480f44f7 83f928 75eb 0f0b'))
+  enterLong(test, 0, STACK)
+  test.view.setBigUint64(cpu + CPU_GPR + RSI * 8, BigInt(TABLE), true)
+  test.view.setBigUint64(cpu + CPU_GPR + RDI * 8, 3n, true)
+  for (const register of [0, 1, RBX]) test.view.setBigUint64(cpu + CPU_GPR + register * 8, 0n, true)
+  expect(run(test)).toBe(EXITREASON_SHUTDOWN)
+  expect(gpr(test, RBX)).toBe(284n)
+  const regions = test.view.getFloat64(cpu + CPU_JIT_STATS + JIT_STAT_REGIONS, true)
+  if (mask === 0) expect(regions).toBeGreaterThan(0)
 })

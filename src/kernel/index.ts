@@ -171,7 +171,7 @@ export {
 export { update_mode } from './mode'
 export { sys_rdmsr, sys_wrmsr } from './msr'
 export { cpu_init, cpu_reset, cpu_sipi } from './reset'
-export { jit_attach, jit_detach, jit_link, jit_may_store, jit_missed, jit_region, jit_region_page, jit_request, jit_store } from './jit'
+export { jit_attach, jit_detach, jit_link, jit_may_store, jit_region, jit_region_page, jit_request, jit_store } from './jit'
 export { mem_rmw_begin, mem_rmw_end } from './rmw'
 export { enter, lookup, run_on } from './run'
 export {

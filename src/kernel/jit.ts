@@ -9,7 +9,6 @@ import {
   PAGE_REGIONS,
   REGION_INDEX,
   REGION_LINKS,
-  REGION_MISSES,
   REGION_PENDING,
   REGION_RECORD,
   REGION_SAVED,
@@ -31,7 +30,6 @@ import {
   CPU_JIT_QUEUE,
   CPU_JIT_QUEUED,
   CPU_JIT_SINCE,
-  CPU_RIP,
   CPU_SHADOW_RIP,
   CPU_TLB,
   MODE_CS16,
@@ -43,7 +41,7 @@ import {
   TLB_EXEC,
   TLB_GFN,
 } from '../abi/layout.ts'
-import { RECF_MISSES, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE } from '../abi/record.ts'
+import { REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
 import { arena_take, link_give, link_take } from './code-arena.ts'
 import { code_joins_region, holds_code, page_of, page_writes } from './code-cache.ts'
 import { mem_store16, mem_store32, mem_store64, mem_store8, own_access, page, page_code, page_gfn } from './mmu.ts'
@@ -54,8 +52,6 @@ const HANDLER_STALE: u16 = 0
 const HANDLER_REGION: u16 = 6
 /** Pages that are written more often than this are not compiled any more: they stay with the interpreter. */
 const WRITES_MAX: u32 = 64
-/** A region that is left more often than this for the TLB is made again with slow ways of its own. */
-const MISSES_MAX: u32 = 1000
 
 /** gfn that may be fetched from at a linear page, as far as the TLB knows. */
 function gfn_of(vpage: u64): u32 {
@@ -101,7 +97,6 @@ export function jit_region(record: u32): u32 {
   store<u32>(region, 1, REGION_PENDING)
   store<u32>(region, 0, REGION_LINKS)
   store<u32>(region, record, REGION_RECORD)
-  store<u32>(region, 0, REGION_MISSES)
   return <u32>region
 }
 
@@ -156,25 +151,6 @@ export function jit_detach(region: usize): void {
   store<u32>(region, 0, REGION_VALID)
   const record: usize = load<u32>(region, REGION_RECORD)
   if (load<u16>(record, REC_OP) == HANDLER_REGION) memory.copy(record, region + REGION_SAVED, REC_SIZE)
-}
-
-/**
- * A region was left in front of an access to a page that the TLB does not know, or may not use: CPU_RIP says where. The
- * interpreter makes the access, and what follows up to the next branch.
- */
-export function jit_missed(region: u32): void {
-  const record: usize = load<u32>(region, REGION_RECORD)
-  const rip = load<u64>(cpu, CPU_RIP)
-  // In front of the region's first instruction it would lead straight back: that one runs alone.
-  if ((<u32>rip & 0xfff) == load<u16>(region + REGION_SAVED, REC_OFF)) {
-    store<u32>(cpu, 1, CPU_INHIBIT)
-    store<u64>(cpu, rip, CPU_SHADOW_RIP)
-  }
-  const misses = load<u32>(region, REGION_MISSES) + 1
-  store<u32>(region, misses, REGION_MISSES)
-  if (misses < MISSES_MAX || load<u32>(region, REGION_VALID) == 0) return
-  jit_detach(region)
-  if (load<u16>(record, REC_OP) != HANDLER_STALE) store<u8>(record, load<u8>(record, REC_FLAGS) | <u8>RECF_MISSES, REC_FLAGS)
 }
 
 /**

@@ -60,7 +60,7 @@ import { RIGHTS_ALL, walk, walk_gpa, walk_large, walk_rights } from './paging.ts
 import { RECSEG_CHECK } from '../abi/record.ts'
 import { charge, WORK_WALK } from './budget.ts'
 import { cpu, fault_pending, raise, raise_error, VECTOR_GP, VECTOR_SS, VECTOR_UD } from './state.ts'
-import { tlb_entry, tlb_fill, tlb_never_hits } from './tlb.ts'
+import { tlb_entry, tlb_fill, tlb_never_hits, tlb_refill } from './tlb.ts'
 
 
 export const PAGE_RAM: u32 = 0
@@ -165,14 +165,13 @@ function page_slow(lin: u64, acc: u32): usize {
 
 /** Address of the byte at a linear address, good to the end of its page; 0: see page_kind. */
 export function page(lin: u64, acc: u32): usize {
-  const entry = tlb_entry(bank_of(acc), lin)
+  const bank = bank_of(acc)
+  const entry = tlb_entry(bank, lin)
   page_code = false
-  const tag = acc & ACC_WRITE ? load<u64>(entry, TLB_WRITE) : acc & ACC_EXEC ? load<u64>(entry, TLB_EXEC) : load<u64>(entry, TLB_READ)
-  if (tag == (lin & ~0xfff)) {
-    page_kind = PAGE_RAM
-    return <usize>load<u32>(entry, TLB_HOST) + <usize>lin
-  }
-  return page_slow(lin, acc)
+  const tag: usize = acc & ACC_WRITE ? TLB_WRITE : acc & ACC_EXEC ? TLB_EXEC : TLB_READ
+  if (load<u64>(entry + tag) != (lin & ~0xfff) && !tlb_refill(bank, entry, lin, tag)) return page_slow(lin, acc)
+  page_kind = PAGE_RAM
+  return <usize>load<u32>(entry, TLB_HOST) + <usize>lin
 }
 
 /** The linear address of the next page: outside 64-bit code addresses wrap at 4 GiB. */
@@ -403,9 +402,28 @@ export function mem_store64(gva: u64, value: u64, seg: u32): void {
   instruction_store<u64>(gva, value, seg)
 }
 export function mem_load128(gva: u64, address: u32, seg: u32): void {
+  if (plain(gva, 16)) {
+    page_seg = seg & 7
+    const host = page(gva, own_access())
+    if (host) {
+      v128.store(address, v128.load(host))
+      return
+    }
+    if (page_kind == PAGE_FAULT) return
+  }
   mem_load_bytes(gva, address, 16, seg)
 }
 export function mem_store128(gva: u64, address: u32, seg: u32): void {
+  if (plain(gva, 16)) {
+    page_seg = seg & 7
+    const host = page(gva, own_access() | ACC_WRITE)
+    if (host) {
+      v128.store(host, v128.load(address))
+      written(gva, 16)
+      return
+    }
+    if (page_kind == PAGE_FAULT) return
+  }
   mem_store_bytes(gva, address, 16, seg)
 }
 export function mem_load_bytes(gva: u64, address: u32, count: u32, seg: u32): void {
@@ -427,8 +445,9 @@ export function mem_probe(gva: u64, bytes: u32, write: u32, seg: u32): void {
 /** Address of the frame that holds the code at a linear address, 0 with a fault pending; sets CPU_CODE_GPA. */
 export function mmu_exec_page(lin: u64): usize {
   const acc = own_access() | ACC_EXEC
-  const entry = tlb_entry(bank_of(acc), lin)
-  if (load<u64>(entry, TLB_EXEC) != (lin & ~0xfff)) {
+  const bank = bank_of(acc)
+  const entry = tlb_entry(bank, lin)
+  if (load<u64>(entry, TLB_EXEC) != (lin & ~0xfff) && !tlb_refill(bank, entry, lin, TLB_EXEC)) {
     page_seg = 0
     if (page_slow(lin, acc) == 0) return no_code()
   }

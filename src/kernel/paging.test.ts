@@ -4,6 +4,7 @@
  */
 import { beforeAll, describe, expect, it } from 'vitest'
 import * as abi from '#abi/layout.ts'
+import { Random } from '#testkit/oracle/random.ts'
 import { compileSystem, SystemMachine } from './testing/system-machine.ts'
 
 const P = 1n
@@ -16,17 +17,6 @@ const XD = 1n << 63n
 const ROUNDS = 6000
 const DATA = 0x20_0000
 const TABLES = [0x8_0000, 0x8_1000, 0x8_2000, 0x8_3000] as const
-
-/** xorshift32: the same cases on every run. */
-function randomSource(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
-}
 
 type Access = 'read' | 'write' | 'fetch'
 
@@ -99,7 +89,8 @@ describe.each([
 ])('$levels levels', ({ levels, lin }) => {
   it('agrees with the model', () => {
     const m = new SystemMachine(module)
-    const random = randomSource(0x1357_9bdf + levels)
+    const source = new Random(`paging ${levels}`)
+    const random = (below: number): number => source.below(below)
     const coin = (odds = 2): boolean => random(odds) === 0
     const count = levels === 3 ? 2 : levels
     const seen = new Map<string, number>()

@@ -1,6 +1,7 @@
 /** REP MOVS, STOS, CMPS and SCAS in 64-bit code at every length, alignment and overlap against plain loops. */
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import * as abi from '#abi/layout.ts'
+import { Random } from '#testkit/oracle/random.ts'
 import { compileSystem, SystemMachine } from './testing/system-machine.ts'
 
 const AREA = 0x20_0000
@@ -28,13 +29,8 @@ beforeAll(async () => {
 beforeEach(() => {
   m = new SystemMachine(module)
   m.longMode(3)
-  let state = 0x1234_5677
-  random = (below) => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
+  const source = new Random('strings')
+  random = (below) => source.below(below)
 })
 
 const area = (): Uint8Array => Uint8Array.from({ length: BYTES }, (_, i) => m.read16(AREA + i) & 0xff)

@@ -1,6 +1,7 @@
 /** tlb_protect() finds every entry that may write a frame, and touches no other: against a look at the whole TLB. */
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import * as abi from '#abi/layout.ts'
+import { Random } from '#testkit/oracle/random.ts'
 import { compileSystem, CR3, SystemMachine } from './testing/system-machine.ts'
 
 /** Present, writable, user, accessed, dirty. */
@@ -84,22 +85,16 @@ describe('tlb_protect', () => {
   })
 
   it('finds what was mapped, dropped and mapped again, whatever was before', () => {
-    let state = 0x1357_9bdf
-    const random = (below: number): number => {
-      state ^= state << 13
-      state ^= state >>> 17
-      state ^= state << 5
-      return (state >>> 0) % below
-    }
+    const random = new Random('writers')
     let seen = 0
     for (let round = 0; round < 20_000; round++) {
-      const what = random(20)
-      if (what < 14) write(random(PAGES), GFNS[random(4)] ?? GFN)
-      else if (what < 16) m.k.sys_mov_to_cr(3, BigInt(CR3) | BigInt(random(PCIDS)) | (1n << 63n))
-      else if (what < 17) m.k.tlb_flush_page(lin(random(PAGES)))
+      const what = random.below(20)
+      if (what < 14) write(random.below(PAGES), GFNS[random.below(4)] ?? GFN)
+      else if (what < 16) m.k.sys_mov_to_cr(3, BigInt(CR3) | BigInt(random.below(PCIDS)) | (1n << 63n))
+      else if (what < 17) m.k.tlb_flush_page(lin(random.below(PAGES)))
       else {
         seen += writable().length
-        protect(GFNS[random(4)] ?? GFN)
+        protect(GFNS[random.below(4)] ?? GFN)
       }
     }
     expect(seen).toBeGreaterThan(10_000)

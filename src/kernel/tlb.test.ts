@@ -146,6 +146,76 @@ describe('two address spaces', () => {
   })
 })
 
+describe('pages that share a place in the TLB', () => {
+  /** The TLB has 4096 places. */
+  const SHARING = Array.from({ length: 4 }, (_, i) => LIN + BigInt(i) * 0x100_0000n)
+  beforeEach(() => {
+    start()
+    for (const [i, lin] of SHARING.entries()) m.map64(CR3, lin, data(i), P | W | U | A | D)
+    SHARING.forEach(read)
+    for (const [i, lin] of SHARING.entries()) m.map64(CR3, lin, data(10 + i), P | W | U | A | D)
+  })
+  const seen = (): number[] => SHARING.map((lin) => (read(lin) - 1 - 0x20_0000) / 0x1000)
+  const writable = (lin: bigint): boolean => {
+    const entry = m.get32(abi.CPU_TLB) + (Number(lin >> 12n) & (abi.TLB_ENTRIES - 1)) * 32
+    return m.view.getBigUint64(entry + abi.TLB_WRITE, true) === lin
+  }
+
+  it('come back without a walk', () => {
+    expect(seen()).toEqual([0, 1, 2, 3])
+    expect(seen()).toEqual([0, 1, 2, 3])
+  })
+
+  it.each([
+    ['INVLPG', () => SHARING.forEach((lin) => m.k.sys_invlpg(lin))],
+    ['INVPCID', () => m.k.sys_invpcid(1n, 0n, 0n)],
+    ['MOV to CR3', () => cr3(CR3, 0)],
+  ])('are all dropped by %s', (_, invalidate) => {
+    invalidate()
+    expect(seen()).toEqual([10, 11, 12, 13])
+  })
+
+  it('belong to their own address space', () => {
+    const other = 0xf_0000
+    for (let at = 0; at < 4096; at += 8) m.write64(other + at, 0n)
+    for (const [i, lin] of SHARING.entries()) m.map64(other, lin, data(20 + i), P | W | U | A | D)
+    cr3(other, 1)
+    expect(seen()).toEqual([20, 21, 22, 23])
+    cr3(CR3, 0, true)
+    expect(seen()).toEqual([10, 11, 12, 3])
+  })
+
+  it('do not come back with a write permission that was taken', () => {
+    const [first = 0n, second = 0n] = SHARING
+    const code = data(0) / 0x1000
+    read(first)
+    expect(writable(first)).toBe(true)
+    read(second)
+    m.map64(CR3, first, data(0), P | W | U | A | D)
+    m.setFrame(code, m.frame(code) | abi.FRAME_CODE)
+    m.k.tlb_protect(m.k.gpa_host(BigInt(data(0)), 0))
+    read(first)
+    expect(writable(first)).toBe(false)
+    read(second)
+    expect(writable(second)).toBe(true)
+  })
+
+  it('lose it when they have come back, too', () => {
+    const [first = 0n, second = 0n] = SHARING
+    read(first)
+    // Its place in the list of who writes the frame is given to others meanwhile.
+    read(second)
+    for (let i = 0n; i < 8n; i++) {
+      m.map64(CR3, first + 0x1000n * (i + 1n), data(0), P | W | U | A | D)
+      m.k.mem_store32(first + 0x1000n * (i + 1n), 0, DS)
+    }
+    read(first)
+    expect(writable(first)).toBe(true)
+    m.k.tlb_protect(m.k.gpa_host(BigInt(data(0)), 0))
+    expect(writable(first)).toBe(false)
+  })
+})
+
 describe('the paging-structure cache', () => {
   const NEAR = LIN + 0x1000n
   beforeEach(() => {

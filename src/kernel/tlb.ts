@@ -44,6 +44,7 @@ import {
   TLB_WRITE,
 } from '../abi/layout.ts'
 import { cpu } from './state.ts'
+import { victims_drop, victims_keep, victims_take } from './tlb-victims.ts'
 import { writers_clear, writers_enter, writers_protect, writers_recheck } from './tlb-writers.ts'
 
 const NEVER: u64 = 0xffff_ffff_ffff_ffff
@@ -170,6 +171,7 @@ export function tlb_fill(
   const meta: usize = load<u32>(cpu, CPU_TLB_META)
   const index = <u32>(lin >> 12) & (TLB_ENTRIES - 1)
   stack_forget()
+  victims_keep(entry, page)
   store<u32>(entry, host - <u32>page, TLB_HOST)
   store<u32>(entry, gfn, TLB_GFN)
   store<u64>(entry, read ? page : NEVER, TLB_READ)
@@ -185,6 +187,16 @@ export function tlb_fill(
     mark(meta, bank, LARGE, index)
     store<u64>(meta, load<u64>(meta, META_REGIONS) | region(lin), META_REGIONS)
   }
+}
+
+/** Whether a page that an entry of the slot in force held a while ago could be brought back, with a tag. */
+export function tlb_refill(bank: u32, entry: usize, lin: u64, tag: usize): bool {
+  if (!victims_take(entry, lin & ~0xfff, tag)) return false
+  if (load<u64>(entry, TLB_WRITE) == NEVER) return true
+  // Meanwhile nobody looked for it there.
+  mark(load<u32>(cpu, CPU_TLB_META), bank, WRITABLE, <u32>(lin >> 12) & (TLB_ENTRIES - 1))
+  writers_enter(load<u32>(entry, TLB_HOST) + (<u32>lin & ~0xfff), entry)
+  return true
 }
 
 // @ts-ignore: AssemblyScript decorator
@@ -226,6 +238,7 @@ function flush_kind(slot: usize, meta: usize, bank: u32, kind: u32): void {
 
 function flush_slot(slot: usize, meta: usize, all: bool): void {
   stack_forget()
+  victims_drop()
   for (let bank: u32 = 0; bank < BANKS; bank++) {
     flush_kind(slot, meta, bank, LOCAL)
     if (all) flush_kind(slot, meta, bank, GLOBAL)
@@ -246,6 +259,7 @@ function new_generation(meta: usize): void {
 /** Drops what a slot holds for one page, whatever its size was. */
 function drop_page(slot: usize, meta: usize, lin: u64): void {
   stack_forget()
+  victims_drop()
   const page = lin & ~0xfff
   const offset = (<usize>(lin >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT
   for (let bank: u32 = 0; bank < BANKS; bank++) {
@@ -405,6 +419,7 @@ function prepare(slot: u32): void {
 /** Takes the write permission of every entry that maps the frame at this address: it now holds decoded code, say. */
 export function tlb_protect(host: u32): void {
   stack_forget()
+  victims_drop()
   if (writers_protect(host)) return
   for (let slot: u32 = 0; slot < used(); slot++) {
     const meta = meta_of(slot)
@@ -477,6 +492,7 @@ export function tlb_init(): void {
   memory.fill(base + TLB_MISS, 0xff, TLB_BANK_SIZE)
   memory.fill(base + TLB_WALKS, 0, TLB_WALK_ENTRIES << 4)
   writers_clear()
+  victims_drop()
   prepare(0)
   store<u32>(cpu, <u32>slot_of(0), CPU_TLB_SLOT)
   store<u32>(cpu, <u32>meta_of(0), CPU_TLB_META)

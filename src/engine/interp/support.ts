@@ -66,7 +66,11 @@ const ENTRY_MASK = (TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT
 
 /** Pushes the address of the TLB entry of a linear address in a local. */
 export function tlbEntry(code: CodeBuilder, cpu: number, gva: number): void {
-  code.get(cpu).op('i32.load', CPU_TLB)
+  tlbEntryIn(code.get(cpu).op('i32.load', CPU_TLB), gva)
+}
+
+/** As tlbEntry(), in the bank whose address is on the stack. */
+export function tlbEntryIn(code: CodeBuilder, gva: number): void {
   code
     .get(gva)
     .op('i32.wrap_i64')

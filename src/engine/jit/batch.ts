@@ -2,7 +2,7 @@
  * Regions on their way from the thread of a vCPU, which forms them, to the thread that generates their code: as words. And that
  * generation: one module for a batch.
  *
- *   batch   first, regions;  region  mode, entry, slow ways, address, links: count and addresses, jumped: count and rips,
+ *   batch   first, regions;  region  mode, entry, address, links: count and addresses, jumped: count and rips,
  *           pages: count and (distance, gfn), contexts: count and (parent, entry, returns), blocks
  *   block   context, callee, rip, goes on, targets: count and rips, records: count;  record  rip, page, crosses, the 32 bytes
  */
@@ -103,18 +103,8 @@ export function encodeBatch({ first, regions }: Batch, words: Int32Array): numbe
 }
 
 function wordsOf({ region, address, links }: BatchRegion): number[] {
-  const { mode, entry, slowWays, jumped, pages, contexts, blocks } = region
-  const list = [
-    mode,
-    entry,
-    slowWays ? 1 : 0,
-    address,
-    links.length,
-    ...links,
-    jumped.length,
-    ...jumped,
-    pages.size,
-  ]
+  const { mode, entry, jumped, pages, contexts, blocks } = region
+  const list = [mode, entry, address, links.length, ...links, jumped.length, ...jumped, pages.size]
   for (const [distance, gfn] of pages) list.push(distance, gfn)
   list.push(contexts.length)
   for (const context of contexts) list.push(context.parent, context.entry, context.returns)
@@ -175,7 +165,6 @@ class Reader {
   region(): BatchRegion {
     const mode = this.next()
     const entry = this.next()
-    const slowWays = this.next() === 1
     const address = unsigned(this)
     const links = this.list(unsigned)
     const jumped = this.list(signed)
@@ -186,7 +175,7 @@ class Reader {
       returns: reader.next(),
     }))
     const blocks = this.list(block)
-    return { region: { mode, entry, slowWays, jumped, pages, contexts, blocks }, address, links }
+    return { region: { mode, entry, jumped, pages, contexts, blocks }, address, links }
   }
 }
 

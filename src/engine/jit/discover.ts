@@ -71,8 +71,6 @@ export interface Region {
   /** gpa of the entry's page, and the mode. */
   readonly mode: number
   readonly entry: number
-  /** Accesses whose page is not in the TLB have a slow way in the region, instead of leaving it. */
-  readonly slowWays: boolean
   /** In order of discovery; the entry first. */
   readonly blocks: readonly Block[]
   readonly contexts: readonly Context[]
@@ -103,8 +101,6 @@ export interface Place {
   readonly farGfn?: (distance: number) => number | undefined
   /** gpas where regions begin that are not in force yet. */
   readonly entries?: ReadonlySet<number>
-  /** See Region. */
-  readonly slowWays?: boolean
   /** A branch taken less often than this is followed only by leaving the region. */
   readonly rare: number
 }
@@ -205,7 +201,6 @@ class Former {
     return {
       mode,
       entry: this.#entry,
-      slowWays: this.#place.slowWays ?? false,
       blocks,
       contexts: this.#contexts,
       jumped,

@@ -20,7 +20,6 @@ import {
   JIT_STAT_EVICTED,
   JIT_STAT_MODULES,
   JIT_STAT_REGIONS,
-  MODE_CPL3,
   MODE_CS64,
   MODE_CS_MASK,
   TLB_ENTRIES,
@@ -28,7 +27,7 @@ import {
   TLB_EXEC,
   TLB_GFN,
 } from '../../abi/layout.ts'
-import { RECF_MISSES, REC_FLAGS, REC_OP } from '../../abi/record.ts'
+import { REC_OP } from '../../abi/record.ts'
 import { HANDLER_CROSS, HANDLER_REGION } from '../../isa/handlers.ts'
 import { knownHandlers, linksOf } from './batch.ts'
 import type { BatchRegion } from './batch.ts'
@@ -48,8 +47,6 @@ export interface JitLimits {
   readonly regions: number
   /** Bytes of modules alive: V8 makes 5 to 10 times as much machine code of them. */
   readonly bytes: number
-  /** Which regions have slow ways for pages that the TLB does not know from the start: those of the guest's kernel, all, none. */
-  readonly slowWays?: 'kernel' | 'all' | 'none'
 }
 
 export const JIT_LIMITS: JitLimits = { regions: 8192, bytes: 24 * 1024 * 1024 }
@@ -213,12 +210,6 @@ export class Jit {
     return view.getUint32(entry + TLB_GFN, true)
   }
 
-  #hasSlowWays(mode: number): boolean {
-    const { slowWays = 'kernel' } = this.#options.limits
-    // The guest's kernel changes address spaces, and looks at pages of all of them.
-    return slowWays === 'kernel' ? (mode & MODE_CPL3) === 0 : slowWays === 'all'
-  }
-
   /** A region with its struct and links; from now on a write to one of its pages keeps it from being attached. */
   #form(place: Place): BatchRegion | undefined {
     const { kernel } = this.#options
@@ -228,8 +219,7 @@ export class Jit {
     const op = this.#view.getUint16(record + REC_OP, true)
     // In front of an instruction that crosses into the next page stands a guard, which must stay.
     if (op === HANDLER_CROSS || op === HANDLER_REGION) return undefined
-    const slowWays = this.#hasSlowWays(mode) || (this.#view.getUint8(record + REC_FLAGS) & RECF_MISSES) !== 0
-    const region = formRegion(this.#source, { ...place, slowWays })
+    const region = formRegion(this.#source, place)
     if (!region) return undefined
     this.#entries.add(Number(gpa))
     const address = kernel.jit_region(record) >>> 0

@@ -25,8 +25,6 @@ interface State {
   readonly pending: boolean
   /** CC_KIND of what is pending, as far as it is known. */
   readonly kind: number | undefined
-  /** The page of the stack is in locals, too. */
-  readonly stack: boolean
 }
 
 export class KnownState {
@@ -36,7 +34,6 @@ export class KnownState {
   #high = 0
   #pending = false
   #kind: number | undefined
-  #stack = false
   /** Branches within an instruction that are open. */
   #nested = 0
 
@@ -48,13 +45,9 @@ export class KnownState {
     return this.#pending
   }
 
-  get stack(): boolean {
-    return this.#stack
-  }
-
   /** To hand on to a block that is only reached from here. */
   get snapshot(): State {
-    return { low: this.#low, high: this.#high, pending: this.#pending, kind: this.#kind, stack: this.#stack }
+    return { low: this.#low, high: this.#high, pending: this.#pending, kind: this.#kind }
   }
 
   /** At the begin of a block; nothing is known of one that is reached from several others. */
@@ -63,12 +56,11 @@ export class KnownState {
     this.#high = state?.high ?? 0
     this.#pending = state?.pending ?? false
     this.#kind = state?.kind
-    this.#stack = state?.stack ?? false
   }
 
   /** What runs on one way only: afterwards no more is known than before. */
   aside(body: () => void): void {
-    const { low, high, pending, kind, stack } = this.snapshot
+    const { low, high, pending, kind } = this.snapshot
     this.#nested++
     body()
     this.#nested--
@@ -76,7 +68,6 @@ export class KnownState {
     this.#high &= high
     this.#pending = pending
     if (this.#kind !== kind) this.#kind = undefined
-    this.#stack &&= stack
   }
 
   local(reg: number): number {
@@ -114,14 +105,6 @@ export class KnownState {
   /** Registers that somebody else may have changed in the struct: a local that counts as a copy has to be one again. */
   reload(regs: bigint): void {
     for (const reg of listed(regs)) if (this.#has(reg)) this.#load(reg)
-  }
-
-  findStack(): void {
-    this.#stack = true
-  }
-
-  loseStack(): void {
-    this.#stack = false
   }
 
   forgetAll(): void {

@@ -9,7 +9,7 @@
 import process from 'node:process'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { JIT_MAILBOX_BYTES, JIT_OFF } from '#abi/jit.ts'
-import { JIT_LIMITS } from './jit.ts'
+
 import type { TestVm } from '../testing/test-vm.ts'
 import { makeProgram } from '../testing/programs/program.ts'
 import { createProgramVm, differences, runProgram } from '../testing/programs/run-program.ts'
@@ -24,8 +24,7 @@ let vm: TestVm
 let remote: TestVm
 
 beforeAll(async () => {
-  // Their code runs as the kernel's does: once with slow ways, in `remote`, and once without.
-  vm = await createProgramVm({ limits: { ...JIT_LIMITS, slowWays: 'none' } })
+  vm = await createProgramVm()
   remote = await createProgramVm({ mailbox: new SharedArrayBuffer(JIT_MAILBOX_BYTES) })
 }, 300_000)
 

@@ -12,41 +12,29 @@ import { CALL_DEPTH_MAX, REGION_ENTER, REGION_NEAR } from '../../abi/jit.ts'
 import { LINK_GFN, LINK_INDEX, LINK_REGION, REGION_VALID } from '../../abi/code-cache.ts'
 import {
   CPU_BUDGET,
-  CPU_FAULT,
-  CPU_INHIBIT,
   CPU_NEXT_RIP,
   CPU_RIP,
-  CPU_RMW_ADDR,
-  CPU_SCRATCH,
-  CPU_SCRATCH_SLOTS,
-  CPU_SHADOW_RIP,
-  CPU_STACK_HOST,
-  CPU_STACK_PAGE,
   CPU_TLB,
   MODE_CS64,
   MODE_CS_MASK,
-  TLB_ENTRIES,
-  TLB_ENTRY_SHIFT,
   TLB_EXEC,
   TLB_GFN,
-  TLB_HOST,
-  TLB_READ,
-  TLB_WRITE,
 } from '../../abi/layout.ts'
 import { Label } from '../../wasm/code.ts'
 import type { CodeBuilder } from '../../wasm/code.ts'
 import { Generator, LocalPool } from '../emit/generate.ts'
 import type { BackEnd } from '../emit/generate.ts'
-import { readBy, resolve } from '../emit/ir.ts'
-import type { ExitPoint, Node, PageGroup, Statement } from '../emit/ir.ts'
-import { ACCESS } from '../interp/support.ts'
-import type { AccessSize } from '../interp/support.ts'
+import { readBy } from '../emit/ir.ts'
+import type { ExitPoint, Statement } from '../emit/ir.ts'
+import { tlbEntryIn } from '../interp/support.ts'
 import { keyOf } from './discover.ts'
 import type { Region } from './discover.ts'
 import { findHash } from './perfect-hash.ts'
 import { KnownState, deadWrites } from './known-state.ts'
 import { predecessorsOf, record, successorsOf, transferOf } from './region-blocks.ts'
 import type { RecordedBlock } from './region-blocks.ts'
+import { RegionMemory } from './region-memory.ts'
+import type { Exits, Imports } from './region-memory.ts'
 import { structured } from './graph.ts'
 import type { Structure } from './graph.ts'
 import { CC_A, CC_B, CC_KIND, CC_RES, CR0, XMMS, bit, listed } from './registers.ts'
@@ -55,23 +43,14 @@ type Of<Kind extends Statement['kind']> = Extract<Statement, { readonly kind: Ki
 
 const [CPU, BASE, BUDGET, DEPTH] = [0, 1, 2, 3]
 const PAGE = 4096
-const ENTRY_MASK = (TLB_ENTRIES - 1) << TLB_ENTRY_SHIFT
-const BOUNCE = CPU_SCRATCH + (CPU_SCRATCH_SLOTS - 1) * 16
-/** `site`, from bit 0 on: how the region is left; instructions retired in the block; RIP relative to the first page. */
+// `site`, from bit 0 on: how the region is left; instructions retired in the block; RIP relative to the first page.
 /** To other compiled code or the interpreter, the budget is settled. */
 const SITE_AWAY = 1n << 0n
 /** CPU_RIP and the budget are settled. */
 const SITE_OUT = 1n << 1n
-/** In front of an access whose page is not in the TLB. */
-const SITE_MISSED = 1n << 2n
-const SITE_RETIRED = 3
-const SITE_RETIRED_MASK = 511
+const SITE_RETIRED = 2
+const SITE_RETIRED_MASK = 1023
 const SITE_RIP = 12
-
-/** Functions that compiled code calls. */
-export interface Imports {
-  index(name: string): number
-}
 
 export interface RegionTarget {
   readonly code: CodeBuilder
@@ -84,15 +63,7 @@ export interface RegionTarget {
   readonly regionType: number
 }
 
-/** Locals with a page's linear address, all ones = none, and its TLB_HOST. */
-interface FoundPage {
-  readonly page: number
-  readonly host: number
-  /** Accesses of the group that are still to come. */
-  left: number
-}
-
-class RegionCode implements BackEnd {
+class RegionCode implements BackEnd, Exits {
   readonly #region: Region
   readonly #target: RegionTarget
   readonly #code: CodeBuilder
@@ -114,14 +85,9 @@ class RegionCode implements BackEnd {
   readonly #flagsExit = new Label('exit with flags')
   readonly #site: number
   readonly #tlb: number
-  readonly #bounced: number
-  /** Page of the last access to the stack and its TLB_HOST, where KnownState says that they hold one. */
-  readonly #stackPage: number
-  readonly #stackHost: number
   /** Where an indirect jump goes, for the junction. */
   readonly #jump: number
-  /** Pages that accesses of the block at hand found, for the accesses that follow. */
-  readonly #pages = new Map<PageGroup, FoundPage>()
+  readonly #memory: RegionMemory
   /** What is emitted at the moment. */
   #block = 0
   #dead: ReadonlySet<Statement> = new Set()
@@ -140,9 +106,12 @@ class RegionCode implements BackEnd {
     this.#ways = waysTo(region, this.#successors)
     this.#site = this.#code.local('i64')
     this.#tlb = this.#code.local('i32')
-    this.#bounced = this.#code.local('i32')
-    this.#stackPage = this.#code.local('i64')
-    this.#stackHost = this.#code.local('i32')
+    this.#memory = new RegionMemory({
+      code: this.#code,
+      imports: target.imports,
+      tlb: this.#tlb,
+      exits: this,
+    })
     this.#jump = this.#code.local('i64')
     this.#pool = new LocalPool(this.#code)
   }
@@ -173,10 +142,6 @@ class RegionCode implements BackEnd {
     code.op('i64.store', CPU_RIP)
     code.get(BUDGET).get(how).i32(SITE_RETIRED).op('i32.shr_u').i32(SITE_RETIRED_MASK).op('i32.and')
     code.op('i32.sub').set(BUDGET)
-    if (!this.#region.slowWays) {
-      code.get(how).i32(Number(SITE_MISSED)).op('i32.and').if()
-      code.i32(this.#target.region).call(this.#target.imports.index('jit_missed')).end()
-    }
     code.end()
     code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET).i32(REGION_ENTER)
   }
@@ -204,14 +169,14 @@ class RegionCode implements BackEnd {
   }
 
   /** Pushes base + relative as a RIP. */
-  #pushRip(relative: number): void {
+  pushRip(relative: number): void {
     this.#code.get(BASE).i64(relative).op('i64.add')
     this.#truncate()
   }
 
   #storeRip(relative: number): void {
     this.#code.get(CPU)
-    this.#pushRip(relative)
+    this.pushRip(relative)
     this.#code.op('i64.store', CPU_RIP)
   }
 
@@ -230,7 +195,7 @@ class RegionCode implements BackEnd {
   }
 
   /** An `if` on what is on the stack, for what hardly ever happens. */
-  #rarely(body: () => void): void {
+  rarely(body: () => void): void {
     this.#code.expect(false).if()
     this.aside(body)
     this.#code.end()
@@ -267,7 +232,7 @@ class RegionCode implements BackEnd {
     this.#known.begin(this.#knownAt.get(index))
     for (const reg of this.#carried.get(index) ?? []) this.#known.know(reg)
     this.#pool.reset()
-    this.#pages.clear()
+    this.#memory.begin()
     if (index === this.#junction) return this.#dispatchJump()
     this.#dead = deadWrites(entry.statements)
     new Generator(this.#code, this.#pool, this).run(entry.statements)
@@ -376,7 +341,7 @@ class RegionCode implements BackEnd {
       const rip = rips[i] ?? 0
       code.end()
       code.get(this.#jump)
-      this.#pushRip(rip)
+      this.pushRip(rip)
       code.op('i64.ne').expect(false).brIf(miss)
       this.#enter(to, rip)
     }
@@ -391,7 +356,7 @@ class RegionCode implements BackEnd {
     const code = this.#code
     this.#known.storeFlags()
     const to = this.#pool.take('i64')
-    this.#pushRip(rip)
+    this.pushRip(rip)
     code.set(to)
     this.#linked(to, rip, 'jump')
   }
@@ -442,15 +407,7 @@ class RegionCode implements BackEnd {
 
   /** Pushes the TLB entry of a linear address in a local. */
   #entryOf(address: number): void {
-    const code = this.#code
-    code
-      .get(address)
-      .op('i32.wrap_i64')
-      .i32(12 - TLB_ENTRY_SHIFT)
-      .op('i32.shr_u')
-      .i32(ENTRY_MASK)
-      .op('i32.and')
-    code.get(this.#tlb).op('i32.add')
+    tlbEntryIn(this.#code.get(this.#tlb), address)
   }
 
   /** Page of the block's last instruction. */
@@ -486,17 +443,10 @@ class RegionCode implements BackEnd {
     const code = this.#code
     const page = this.#pool.take('i64')
     const entry = this.#pool.take('i32')
-    this.#pushRip(distance * PAGE)
+    this.pushRip(distance * PAGE)
     code.set(page)
-    code
-      .get(this.#tlb)
-      .get(page)
-      .op('i32.wrap_i64')
-      .i32(12 - TLB_ENTRY_SHIFT)
-      .op('i32.shr_u')
-      .i32(ENTRY_MASK)
-    code.op('i32.and').op('i32.add').tee(entry)
-    code.op('i64.load', TLB_EXEC).get(page).op('i64.eq')
+    this.#entryOf(page)
+    code.tee(entry).op('i64.load', TLB_EXEC).get(page).op('i64.eq')
     code
       .get(entry)
       .op('i32.load', TLB_GFN)
@@ -526,10 +476,10 @@ class RegionCode implements BackEnd {
       case 'crossing':
         this.#pageTest(statement.page / PAGE)
         code.op('i32.eqz')
-        return this.#rarely(() => this.#leave(g, statement.at))
+        return this.rarely(() => this.leave(g, statement.at))
       case 'valid':
         code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz')
-        return this.#rarely(() => {
+        return this.rarely(() => {
           const flags = this.#flagsToLocals(g, statement.at)
           this.#exitAt(this.#siteOf(statement.rip, statement.at.retired + 1), flags)
         })
@@ -544,7 +494,7 @@ class RegionCode implements BackEnd {
     const { code } = g
     const to = this.#pool.take('i64')
     if (target) g.value(target)
-    else this.#pushRip(rip)
+    else this.pushRip(rip)
     code.set(to)
     code.get(BUDGET).i32(this.#count).op('i32.sub').set(BUDGET)
     if (how === 'jump' && this.#leadsTo(this.#junction)) {
@@ -581,7 +531,7 @@ class RegionCode implements BackEnd {
       return true
     }
     code.get(to)
-    this.#pushRip(rip)
+    this.pushRip(rip)
     code.op('i64.eq').expect(true).if()
     this.aside(() => this.#enter(next, rip))
     code.end()
@@ -605,7 +555,7 @@ class RegionCode implements BackEnd {
     code.tee(status)
     code.i32(REGION_NEAR).op('i32.ne').brIf(wrong)
     code.get(CPU).op('i64.load', CPU_NEXT_RIP)
-    this.#pushRip(returns)
+    this.pushRip(returns)
     code.op('i64.ne').brIf(wrong)
     code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').brIf(wrong)
     code.get(CPU).op('i32.load', CPU_BUDGET).set(BUDGET)
@@ -629,20 +579,14 @@ class RegionCode implements BackEnd {
     return true
   }
 
-  #leave(g: Generator, at: ExitPoint | undefined, how = 0n): void {
+  leave(g: Generator, at: ExitPoint | undefined): void {
     if (!at) throw new Error('an exit without a place')
     const flags = this.#flagsToLocals(g, at)
-    this.#exitAt(this.#siteOf(at.rip, at.retired) | how, flags)
-  }
-
-  /** Leaves if 0 is on the stack: the TLB does not know the page. */
-  #unlessMissed(g: Generator, at: ExitPoint | undefined): void {
-    this.#code.op('i32.eqz')
-    this.#rarely(() => this.#leave(g, at, SITE_MISSED))
+    this.#exitAt(this.#siteOf(at.rip, at.retired), flags)
   }
 
   exit(g: Generator, { exit, at }: Of<'exit'>): void {
-    if (exit === 'fault') return this.#leave(g, at)
+    if (exit === 'fault') return this.leave(g, at)
     if (exit !== 'transfer' || !at) throw new Error(`an exit ${exit}`)
     // A helper set CPU_NEXT_RIP.
     const flags = this.#flagsToLocals(g, at)
@@ -656,295 +600,22 @@ class RegionCode implements BackEnd {
     this.#exitAt(SITE_OUT, flags)
   }
 
-  #faultCheck(g: Generator, at: ExitPoint | undefined): void {
-    g.code.get(CPU).op('i32.load', CPU_FAULT)
-    this.#rarely(() => this.#leave(g, at))
-  }
-
   // --- guest memory ---
 
-  /** Leaves the host address in a local and 1 on the stack if the TLB knows it. */
-  #lookUp(g: Generator, gva: number, bytes: number, tag: number, entry: number): void {
-    const { code } = g
-    code
-      .get(gva)
-      .op('i32.wrap_i64')
-      .i32(12 - TLB_ENTRY_SHIFT)
-      .op('i32.shr_u')
-      .i32(ENTRY_MASK)
-      .op('i32.and')
-    code.get(this.#tlb).op('i32.add').set(entry)
-    code.get(gva)
-    if (bytes > 1) code.i64(bytes - 1).op('i64.add')
-    code.i64(-4096).op('i64.and').get(entry).op('i64.load', tag).op('i64.eq')
-  }
-
-  #host(code: CodeBuilder, entry: number, gva: number): void {
-    code.get(entry).op('i32.load', TLB_HOST).get(gva).op('i32.wrap_i64').op('i32.add')
-  }
-
-  /**
-   * Pushes 1 if an access lies in the page that its group found, or where none is given, in that of the last access to the
-   * stack. One that is not aligned counts as not: it may reach into the next page.
-   */
-  #inFound(code: CodeBuilder, gva: number, bytes: number, found: FoundPage | undefined): void {
-    const mask = -4096 | (bytes - 1)
-    code.get(gva).i64(mask).op('i64.and')
-    if (found) code.get(found.page)
-    else code.get(CPU).op('i64.load', CPU_STACK_PAGE)
-    code.op('i64.eq').expect(true)
-  }
-
-  #foundHost(code: CodeBuilder, gva: number, found: FoundPage | undefined): void {
-    if (found) code.get(found.host)
-    else code.get(CPU).op('i32.load', CPU_STACK_HOST)
-    code.get(gva).op('i32.wrap_i64').op('i32.add')
-  }
-
-  /** The page that an access of the group before this one found. */
-  #foundBy(group: PageGroup | undefined): FoundPage | undefined {
-    const found = group && this.#pages.get(group)
-    if (found && --found.left === 0) this.#pages.delete(group)
-    return found
-  }
-
-  /** Behind the first access's test of the TLB: pushes the host address, and keeps the page if more of its group follow. */
-  #hostOfFirst(g: Generator, entry: number, gva: number, group: PageGroup | undefined): void {
-    const { code } = g
-    if (!group || group.accesses < 2) return this.#host(code, entry, gva)
-    const found = { page: g.locals.take('i64'), host: g.locals.take('i32'), left: group.accesses - 1 }
-    this.#pages.set(group, found)
-    code.get(gva).i64(-4096).op('i64.and').set(found.page)
-    code.get(entry).op('i32.load', TLB_HOST).tee(found.host)
-    code.get(gva).op('i32.wrap_i64').op('i32.add')
-  }
-
-  /** On the slow way everything may have happened. */
-  #forgetPages(code: CodeBuilder): void {
-    for (const { page } of this.#pages.values()) code.i64(-1n).set(page)
-  }
-
-  #loadFound(g: Generator, { result, bytes, gva, seg, at }: Of<'load'>, found: FoundPage | undefined): void {
-    const { code } = g
-    const address = g.inLocal(gva)
-    const slot = g.slotOf(result)
-    this.#inFound(code, address, bytes, found)
-    code.if()
-    this.#foundHost(code, address, found)
-    code.op(ACCESS[bytes as AccessSize].load).set(slot)
-    code.else()
-    code.get(CPU).get(address)
-    g.value(seg)
-    code.call(this.#target.imports.index(`${found ? 'other' : 'stack'}_load${bytes * 8}`)).set(slot)
-    this.#forgetPages(code)
-    this.#faultCheck(g, at)
-    code.end()
-  }
-
-  #storeFound(g: Generator, { value, bytes, gva, seg, at }: Of<'store'>, found: FoundPage | undefined): void {
-    const { code } = g
-    const address = g.inLocal(gva)
-    const stored = g.inLocal(value)
-    this.#inFound(code, address, bytes, found)
-    code.if()
-    this.#foundHost(code, address, found)
-    code.get(stored).op(ACCESS[bytes as AccessSize].store)
-    code.else()
-    code.get(CPU).get(address).get(stored)
-    this.#pushRip(at?.rip ?? 0)
-    code.i32(howOf(bytes, seg))
-    code.call(this.#target.imports.index(`${found ? 'other' : 'stack'}_store${bytes * 8}`))
-    this.#forgetPages(code)
-    code.op('i32.eqz')
-    this.#rarely(() => this.#leave(g, at))
-    code.end()
-  }
-
-  /** Pushes the host address of an access, or leaves. */
-  #hostOrLeave(
-    g: Generator,
-    gva: number,
-    { bytes, stack, at }: Pick<Of<'load'>, 'bytes' | 'stack' | 'at'>,
-    tag: number,
-  ): void {
-    const { code } = g
-    if (stack && this.#known.stack) {
-      code
-        .get(gva)
-        .get(this.#stackPage)
-        .op('i64.sub')
-        .i64(PAGE - bytes)
-        .op('i64.le_u')
-      this.#unlessMissed(g, at)
-      code.get(this.#stackHost).get(gva).op('i32.wrap_i64').op('i32.add')
-      return
-    }
-    const entry = g.locals.take('i32')
-    this.#lookUp(g, gva, bytes, tag, entry)
-    this.#unlessMissed(g, at)
-    if (!stack) return this.#host(code, entry, gva)
-    code.get(gva).i64(-PAGE).op('i64.and').set(this.#stackPage)
-    code.get(entry).op('i32.load', TLB_HOST).tee(this.#stackHost)
-    code.get(gva).op('i32.wrap_i64').op('i32.add')
-    this.#known.findStack()
-  }
-
-  #loadOrLeave(g: Generator, statement: Of<'load'>): void {
-    const { result, bytes, gva, stack } = statement
-    const address = g.inLocal(gva)
-    // What is read from the stack is mostly also written: one look for both.
-    this.#hostOrLeave(g, address, statement, stack ? TLB_WRITE : TLB_READ)
-    g.code.op(ACCESS[bytes as AccessSize].load).set(g.slotOf(result))
-  }
-
-  #storeOrLeave(g: Generator, statement: Of<'store'>): void {
-    const { value, bytes, gva } = statement
-    const address = g.inLocal(gva)
-    const stored = g.inLocal(value)
-    this.#hostOrLeave(g, address, statement, TLB_WRITE)
-    g.code.get(stored).op(ACCESS[bytes as AccessSize].store)
-  }
-
   load(g: Generator, statement: Of<'load'>): void {
-    if (!this.#region.slowWays) return this.#loadOrLeave(g, statement)
-    const found = this.#foundBy(statement.group)
-    if (statement.stack || found) return this.#loadFound(g, statement, found)
-    const { result, bytes, gva, seg, group, at } = statement
-    const { code } = g
-    const address = g.inLocal(gva)
-    const entry = g.locals.take('i32')
-    const slot = g.slotOf(result)
-    const access = ACCESS[bytes as AccessSize]
-    // Where a store follows, what may only be read counts as not found.
-    const stores = group !== undefined && group.writes && group.accesses > 1
-    this.#lookUp(g, address, bytes, stores ? TLB_WRITE : TLB_READ, entry)
-    code.expect(true).if()
-    this.#hostOfFirst(g, entry, address, group)
-    code.op(access.load).set(slot)
-    code.else()
-    if (bytes === 16) {
-      code.get(address).get(CPU).i32(BOUNCE).op('i32.add')
-      g.value(seg)
-      code.call(this.#target.imports.index('mem_load128')).get(CPU).op('v128.load', BOUNCE).set(slot)
-    } else {
-      if (stores) code.get(CPU)
-      code.get(address)
-      g.value(seg)
-      code.call(this.#target.imports.index(`${stores ? 'other' : 'mem'}_load${bytes * 8}`)).set(slot)
-    }
-    this.#forgetPages(code)
-    this.#faultCheck(g, at)
-    code.end()
+    this.#memory.load(g, statement)
   }
 
   store(g: Generator, statement: Of<'store'>): void {
-    if (!this.#region.slowWays) return this.#storeOrLeave(g, statement)
-    const found = this.#foundBy(statement.group)
-    if (statement.stack || found) return this.#storeFound(g, statement, found)
-    const { value, bytes, gva, seg, group, at } = statement
-    const { code } = g
-    const address = g.inLocal(gva)
-    const stored = g.inLocal(value)
-    const entry = g.locals.take('i32')
-    const access = ACCESS[bytes as AccessSize]
-    this.#lookUp(g, address, bytes, TLB_WRITE, entry)
-    code.expect(true).if()
-    this.#hostOfFirst(g, entry, address, group)
-    code.get(stored).op(access.store)
-    code.else()
-    this.#forgetPages(code)
-    if (bytes === 16) this.#storeVector(g, address, stored, seg, at)
-    else {
-      code.get(address).get(stored)
-      if (bytes < 8) code.op('i64.extend_i32_u')
-      this.#pushRip(at?.rip ?? 0)
-      code.i32(howOf(bytes, seg)).call(this.#target.imports.index('jit_store'))
-      code.op('i32.eqz')
-      this.#rarely(() => this.#leave(g, at))
-    }
-    code.end()
+    this.#memory.store(g, statement)
   }
 
-  #storeVector(g: Generator, address: number, stored: number, seg: Node, at: ExitPoint | undefined): void {
-    const { code } = g
-    this.#mayStore(g, address, 16, at)
-    code.get(address).get(CPU).get(stored).op('v128.store', BOUNCE).get(CPU).i32(BOUNCE).op('i32.add')
-    g.value(seg)
-    code.call(this.#target.imports.index('mem_store128'))
-    this.#faultCheck(g, at)
+  rmwBegin(g: Generator, statement: Of<'rmwBegin'>): void {
+    this.#memory.rmwBegin(g, statement)
   }
 
-  /** Before a store on the slow way: over decoded code of this vCPU it is the interpreter that makes it. */
-  #mayStore(g: Generator, address: number, bytes: number, at: ExitPoint | undefined): void {
-    const { code } = g
-    code.get(address).i32(bytes).call(this.#target.imports.index('jit_may_store')).op('i32.eqz')
-    this.#rarely(() => {
-      // The instruction runs alone, so that it does not lead back here.
-      code.get(CPU).i32(1).op('i32.store', CPU_INHIBIT)
-      code.get(CPU)
-      this.#pushRip(at?.rip ?? 0)
-      code.op('i64.store', CPU_SHADOW_RIP)
-      this.#leave(g, at)
-    })
-  }
-
-  rmwBegin(g: Generator, { result, bytes, gva, seg, locked, group, at }: Of<'rmwBegin'>): void {
-    const { code } = g
-    const address = g.inLocal(gva)
-    const entry = g.locals.take('i32')
-    const host = g.slotOf(result)
-    if (!this.#region.slowWays) {
-      this.#lookUp(g, address, bytes, TLB_WRITE, entry)
-      if (locked && bytes > 1) {
-        code
-          .get(address)
-          .op('i32.wrap_i64')
-          .i32(bytes - 1)
-          .op('i32.and')
-          .op('i32.eqz')
-          .op('i32.and')
-      }
-      this.#unlessMissed(g, at)
-      this.#host(code, entry, address)
-      code.set(host)
-      return
-    }
-    const found = this.#foundBy(group)
-    code.i32(0).set(this.#bounced)
-    if (found) this.#inFound(code, address, bytes, found)
-    else this.#lookUp(g, address, bytes, TLB_WRITE, entry)
-    if (locked && bytes > 1 && !found) {
-      code
-        .get(address)
-        .op('i32.wrap_i64')
-        .i32(bytes - 1)
-        .op('i32.and')
-        .op('i32.eqz')
-        .op('i32.and')
-    }
-    code.expect(true).if()
-    if (found) this.#foundHost(code, address, found)
-    else this.#hostOfFirst(g, entry, address, group)
-    code.set(host)
-    code.else()
-    this.#forgetPages(code)
-    this.#mayStore(g, address, bytes, at)
-    code.get(address).i32(bytes | (locked ? 0x100 : 0))
-    g.value(seg)
-    code.call(this.#target.imports.index('mem_rmw_begin')).tee(host).op('i32.eqz')
-    this.#rarely(() => this.#leave(g, at))
-    code.get(CPU).op('i32.load', CPU_RMW_ADDR).set(this.#bounced)
-    code.end()
-  }
-
-  rmwEnd(g: Generator, { at }: Of<'rmwEnd'>): void {
-    if (!this.#region.slowWays) return
-    const { code } = g
-    code.get(this.#bounced).expect(false).if()
-    code.call(this.#target.imports.index('mem_rmw_end'))
-    this.#forgetPages(code)
-    this.#faultCheck(g, at)
-    code.end()
+  rmwEnd(g: Generator, statement: Of<'rmwEnd'>): void {
+    this.#memory.rmwEnd(g, statement)
   }
 
   // --- functions ---
@@ -956,21 +627,12 @@ class RegionCode implements BackEnd {
     if (name === 'sys_rdtsc') g.code.get(CPU).get(BUDGET).op('i32.store', CPU_BUDGET)
     for (const arg of args) g.value(arg)
     g.code.call(this.#target.imports.index(internal ? name.slice(1) : name))
-    // Other vCPUs may have changed what pages mean.
-    this.#known.loseStack()
     if (result) g.code.set(g.slotOf(result))
   }
 
   pureCall(g: Generator, name: string): void {
     g.code.call(this.#target.imports.index(name))
   }
-}
-
-/** Last argument of jit_store(). */
-function howOf(bytes: number, seg: Node): number {
-  const { kind, value } = resolve(seg)
-  if (kind !== 'const') throw new Error('a segment that is no constant of the instruction')
-  return bytes | (Number(value) << 8)
 }
 
 /**
