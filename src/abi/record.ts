@@ -46,6 +46,7 @@ export const RECF_END = 8
 export const RECF_OPSIZE = 0x10 // 66 prefix present
 export const RECF_REXW = 0x20
 export const RECF_ADDRSIZE = 0x40 // 67 prefix present
+export const RECF_WARM = 0x80 // was asked for compilation once (kernel/jit.ts)
 
 export const RECSEG_REG_MASK = 7
 export const RECSEG_ADD_BASE = 8

@@ -34,6 +34,7 @@ import {
   CPU_TLB,
   MODE_CS16,
   MODE_CS_MASK,
+  MODE_CPL3,
   MODE_FLAT,
   REQ_JIT,
   TLB_ENTRIES,
@@ -41,7 +42,7 @@ import {
   TLB_EXEC,
   TLB_GFN,
 } from '../abi/layout.ts'
-import { REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
+import { RECF_WARM, REC_FLAGS, REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
 import { arena_take, link_give, link_take } from './code-arena.ts'
 import { code_joins_region, holds_code, page_of, page_writes } from './code-cache.ts'
 import { mem_store16, mem_store32, mem_store64, mem_store8, own_access, page, page_code, page_gfn } from './mmu.ts'
@@ -60,12 +61,20 @@ function gfn_of(vpage: u64): u32 {
   return load<u64>(entry, TLB_EXEC) == vpage ? load<u32>(entry, TLB_GFN) : <u32>QUEUE_NO_PAGE
 }
 
+/** Whether a place was reached often before, too. */
+function asked_before(record: u32): bool {
+  const flags = load<u8>(record, REC_FLAGS)
+  store<u8>(record, flags | RECF_WARM, REC_FLAGS)
+  return (flags & RECF_WARM) != 0
+}
+
 /** A place was reached often by a branch: `record` of (gpa << 8 | mode) in the linear page `vpage`. */
 export function jit_request(key: u64, vpage: u64, record: u32): void {
   const mode = <u32>key & 0xff
   if (!(mode & MODE_FLAT) || (mode & MODE_CS_MASK) == MODE_CS16) return
   const op = load<u16>(record, REC_OP)
   if (op == HANDLER_STALE || op == HANDLER_REGION) return
+  if (!(mode & MODE_CPL3) && !asked_before(record)) return
   if (code_joins_region(key >> 8, mode, record)) return
   const page = page_of(<u32>(key >> 20))
   if (page == 0 || page_writes(page) > WRITES_MAX) return

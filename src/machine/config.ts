@@ -89,7 +89,7 @@ export interface ResolvedConfig {
 }
 
 /** Times a branch is taken before its target is compiled: lower ones cost a boot more than they give. */
-const JIT_THRESHOLD = 65_536
+const JIT_THRESHOLD = 32_768
 const MAX_JIT_THRESHOLD = 2 ** 20
 export const MAX_CPUS = 64
 /** The shared memory32 is 4 GiB in all; engine tables and firmware take their part. */
