@@ -3,7 +3,7 @@
  * the machine allocates CACHE_SIZE_MIN bytes or more, zeroed, and stores the size at CACHE_BYTES.
  *
  *   header
- *   jump table     direct mapped by (gpa, mode): what the interpreter's near branches look into
+ *   jump table     by (gpa, mode), two places for each: what near branches and compiled code look into
  *   page buckets   heads of page lists, hashed by gfn
  *   arena          page structs, blocks (head and records), regions, links; everything is flushed when it is full
  *
@@ -24,21 +24,22 @@ export const CACHE_FREE_SIZES = 32 // u64 bit i: there is free memory of i + 1 u
 export const CACHE_FREE = 0x40 // ARENA_UNITS_MAX x u32: free memory of i + 1 units; list through its first word
 export const CACHE_STEP = 0x280 // record of an instruction executed alone, and its SYNC; 3 records
 
-// jump table
+// jump table: a key is in one of the two entries of its set; the one that came last is first
 export const CACHE_JUMP = 0x400
-export const CACHE_JUMP_ENTRIES = 0x4000
+export const CACHE_JUMP_ENTRIES = 0x8000
 export const CACHE_JUMP_SHIFT = 4 // 16 bytes: u64 key = gpa << 8 | mode, u32 record
+export const CACHE_JUMP_SET = 32 // bytes
 export const CACHE_JUMP_RECORD = 8
 export const CACHE_JUMP_TAKEN = 12 // u32 how often it was followed
 
 // page buckets: u32 page struct
-export const CACHE_PAGES = 0x4_0400
+export const CACHE_PAGES = 0x8_0400
 export const CACHE_PAGE_BUCKETS = 0x1000
 
 /** Where a block is decoded before it is known how long it is: records without a head. */
-export const CACHE_DECODED = 0x4_4400
+export const CACHE_DECODED = 0x8_4400
 
-export const CACHE_ARENA = 0x4_4c00
+export const CACHE_ARENA = 0x8_4c00
 /** What memory of the arena is counted in. */
 export const ARENA_UNIT = 32
 /** A block with its head is not longer. */

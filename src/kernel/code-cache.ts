@@ -32,6 +32,7 @@ import {
   CACHE_JUMP,
   CACHE_JUMP_ENTRIES,
   CACHE_JUMP_RECORD,
+  CACHE_JUMP_SET,
   CACHE_JUMP_SHIFT,
   CACHE_JUMP_TAKEN,
   CACHE_PAGES,
@@ -91,6 +92,7 @@ const CHUNK_SHIFT: u32 = 6
 /** Records of a block that crosses into another page: guard, instruction, end. */
 const CROSS_RECORDS: u32 = 3
 /** Key of a jump table slot that leads nowhere. */
+const JUMP_SIZE: usize = 1 << CACHE_JUMP_SHIFT
 const NO_KEY: u64 = 0xffff_ffff_ffff_ffff
 
 // @ts-ignore: AssemblyScript decorator
@@ -249,8 +251,8 @@ function forget_block(cache: usize, gfn: u32, block: usize): void {
   // Not the last one, which is no instruction.
   for (let left = load<u32>(block, BLOCK_COUNT) - 1; left > 0; left--) {
     const key = ((page | load<u16>(rec, REC_OFF)) << 8) | mode
-    const slot = jump_slot(cache, key)
-    if (load<u64>(slot) == key) store<u64>(slot, NO_KEY)
+    const entry = jump_entry(cache, key)
+    if (entry != 0) store<u64>(entry, NO_KEY)
     rec += REC_SIZE
   }
 }
@@ -394,9 +396,18 @@ function watch(gfn: u32): bool {
 /** Also computed by the interpreter (engine/interp/run-function.ts). */
 // @ts-ignore: AssemblyScript decorator
 @inline
-function jump_slot(cache: usize, key: u64): usize {
-  const mask: usize = (CACHE_JUMP_ENTRIES - 1) << CACHE_JUMP_SHIFT
-  return cache + CACHE_JUMP + (<usize>((key >> 4) ^ (key >> 16)) & mask)
+function jump_set(cache: usize, key: u64): usize {
+  const mask: usize = (CACHE_JUMP_ENTRIES << CACHE_JUMP_SHIFT) - CACHE_JUMP_SET
+  return cache + CACHE_JUMP + (<usize>((key >> 3) ^ (key >> 15)) & mask)
+}
+
+/** Entry of the jump table with a key, 0 if there is none. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+function jump_entry(cache: usize, key: u64): usize {
+  const set = jump_set(cache, key)
+  if (load<u64>(set) == key) return set
+  return load<u64>(set, JUMP_SIZE) == key ? set + JUMP_SIZE : 0
 }
 
 /**
@@ -406,9 +417,9 @@ function jump_slot(cache: usize, key: u64): usize {
 export function code_find(gpa: u64, mode: u32): usize {
   const cache = cache_of(cpu)
   const key = (gpa << 8) | mode
-  const slot = jump_slot(cache, key)
-  if (load<u64>(slot) == key) {
-    const rec: usize = load<u32>(slot, CACHE_JUMP_RECORD)
+  const entry = jump_entry(cache, key)
+  if (entry != 0) {
+    const rec: usize = load<u32>(entry, CACHE_JUMP_RECORD)
     if (load<u16>(rec, REC_OP) != HANDLER_STALE) return rec
   }
   const page = page_find(cache, <u32>(gpa >> 12))
@@ -421,10 +432,10 @@ export function code_find(gpa: u64, mode: u32): usize {
 /** How often execution came to an instruction through the jump table, this time included; 0 if it is not in there. */
 export function code_arrivals(gpa: u64, mode: u32): u32 {
   const key = (gpa << 8) | mode
-  const slot = jump_slot(cache_of(cpu), key)
-  if (load<u64>(slot) != key) return 0
-  const count = load<u32>(slot, CACHE_JUMP_TAKEN) + 1
-  store<u32>(slot, count, CACHE_JUMP_TAKEN)
+  const entry = jump_entry(cache_of(cpu), key)
+  if (entry == 0) return 0
+  const count = load<u32>(entry, CACHE_JUMP_TAKEN) + 1
+  store<u32>(entry, count, CACHE_JUMP_TAKEN)
   return count
 }
 
@@ -471,10 +482,15 @@ function record_at(block: usize, off: u32): usize {
 }
 
 function remember(key: u64, rec: usize): void {
-  const slot = jump_slot(cache_of(cpu), key)
-  if (load<u64>(slot) != key) store<u32>(slot, 0, CACHE_JUMP_TAKEN)
-  store<u64>(slot, key)
-  store<u32>(slot, <u32>rec, CACHE_JUMP_RECORD)
+  const cache = cache_of(cpu)
+  let entry = jump_entry(cache, key)
+  if (entry == 0) {
+    entry = jump_set(cache, key)
+    memory.copy(entry + JUMP_SIZE, entry, JUMP_SIZE)
+    store<u64>(entry, key)
+    store<u32>(entry, 0, CACHE_JUMP_TAKEN)
+  }
+  store<u32>(entry, <u32>rec, CACHE_JUMP_RECORD)
 }
 
 // --- decoding --------------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ const thresholdOf = (jit: MachineOptions['jit']): number =>
 
 describe('the jit option', () => {
   test('has a threshold of its own', () => {
-    expect(thresholdOf(true)).toBe(65_536)
-    expect(thresholdOf(undefined)).toBe(65_536)
+    expect(thresholdOf(true)).toBe(32_768)
+    expect(thresholdOf(undefined)).toBe(32_768)
   })
 
   test('is off with false and with 0', () => {

@@ -13,7 +13,6 @@ import {
   CPU_CC_B,
   CPU_CC_KIND,
   CPU_CC_RES,
-  CPU_CODE_CACHE,
   CPU_FL_AUX,
   CPU_FL_RES,
   CPU_NEXT_RIP,
@@ -25,7 +24,7 @@ import { HANDLER_REGION } from '../../isa/handlers.ts'
 import { Label } from '../../wasm/code.ts'
 import type { CodeBuilder, ValueType } from '../../wasm/code.ts'
 import type { ModuleBuilder } from '../../wasm/module.ts'
-import { pushJumpIndex, pushKey, tlbEntry } from './support.ts'
+import { findJump, pushKey, tlbEntry } from './support.ts'
 
 /** Of a region: cpu, RIP of the first byte of its first page, instructions left, nested calls. */
 export const REGION_PARAMS: readonly ValueType[] = ['i32', 'i64', 'i32', 'i32']
@@ -60,9 +59,7 @@ function emitSearch(code: CodeBuilder, linked: boolean, regionType: number, regi
   code.get(target).i64(0xfff).op('i64.and').op('i64.or').set(gpa)
   pushKey(code, CPU, gpa)
   code.set(key)
-  code.get(CPU).op('i32.load', CPU_CODE_CACHE)
-  pushJumpIndex(code, key)
-  code.op('i32.add').tee(entry).op('i64.load', CACHE_JUMP).get(key).op('i64.ne').brIf(miss)
+  findJump(code, CPU, key, entry, miss)
   code
     .get(entry)
     .op('i32.load', CACHE_JUMP + CACHE_JUMP_RECORD)

@@ -10,7 +10,6 @@
 import {
   CPU_BUDGET,
   CPU_CC_KIND,
-  CPU_CODE_CACHE,
   CPU_CODE_GPA,
   CPU_CODE_VPAGE,
   CPU_EXITREASON,
@@ -47,7 +46,7 @@ import type { CodeBuilder } from '../../wasm/code.ts'
 import { LocalPool } from '../emit/generate.ts'
 import { STATUS_NEAR, STATUS_NEXT, STATUS_TAKEN, STATUS_TRANSFER } from './back-end.ts'
 import type { RunTails } from './back-end.ts'
-import { pushJumpIndex, pushKey, pushRip, tlbEntry } from './support.ts'
+import { findJump, pushKey, pushRip, tlbEntry } from './support.ts'
 import type { Support } from './support.ts'
 
 const CPU = 0
@@ -301,9 +300,7 @@ function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, lo
   code.get(l.gpa).get(l.target).i64(0xfff).op('i64.and').op('i64.or').set(l.gpa)
   pushKey(code, CPU, l.gpa)
   code.set(l.key)
-  code.get(CPU).op('i32.load', CPU_CODE_CACHE)
-  pushJumpIndex(code, l.key)
-  code.op('i32.add').tee(l.slot).op('i64.load', CACHE_JUMP).get(l.key).op('i64.ne').brIf(t.miss)
+  findJump(code, CPU, l.key, l.slot, t.miss)
   code
     .get(l.slot)
     .op('i32.load', CACHE_JUMP + CACHE_JUMP_RECORD)

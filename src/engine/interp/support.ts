@@ -11,6 +11,7 @@
  *   sequential(cpu, rec): i32          1 if a string helper finished its instruction
  */
 import {
+  CPU_CODE_CACHE,
   CPU_FAULT,
   CPU_MODE,
   CPU_NEXT_RIP,
@@ -30,7 +31,7 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from '../../abi/layout.ts'
-import { CACHE_JUMP_ENTRIES, CACHE_JUMP_SHIFT } from '../../abi/code-cache.ts'
+import { CACHE_JUMP, CACHE_JUMP_ENTRIES, CACHE_JUMP_SET, CACHE_JUMP_SHIFT } from '../../abi/code-cache.ts'
 import {
   RECF_OPSIZE,
   RECSEG_ADD_BASE,
@@ -42,7 +43,7 @@ import {
   REC_OFF,
   REC_SEG,
 } from '../../abi/record.ts'
-import type { CodeBuilder, ValueType } from '../../wasm/code.ts'
+import type { CodeBuilder, Label, ValueType } from '../../wasm/code.ts'
 import type { ModuleBuilder } from '../../wasm/module.ts'
 
 export const ACCESS_SIZES = [1, 2, 4, 8, 16] as const
@@ -98,12 +99,23 @@ export function pushKey(code: CodeBuilder, cpu: number, gpa: number): void {
   code.get(gpa).i64(8).op('i64.shl').get(cpu).op('i64.load32_u', CPU_MODE).op('i64.or')
 }
 
-/** Byte offset in the jump table of a key; kernel/code-cache.ts computes the same. */
-export function pushJumpIndex(code: CodeBuilder, key: number): void {
-  const mask = (CACHE_JUMP_ENTRIES - 1) << CACHE_JUMP_SHIFT
-  // offset bits and page bits folded together: (key >> 4) ^ (key >> 16)
-  code.get(key).i64(4).op('i64.shr_u').get(key).i64(16).op('i64.shr_u').op('i64.xor')
-  code.op('i32.wrap_i64').i32(mask).op('i32.and')
+/**
+ * Leaves the address of the jump table's entry with a key, less CACHE_JUMP, in a local, or goes to `miss`; kernel/code-cache.ts
+ * computes the same.
+ */
+export function findJump(code: CodeBuilder, cpu: number, key: number, entry: number, miss: Label): void {
+  const mask = (CACHE_JUMP_ENTRIES << CACHE_JUMP_SHIFT) - CACHE_JUMP_SET
+  code.get(cpu).op('i32.load', CPU_CODE_CACHE)
+  // offset bits and page bits folded together
+  code.get(key).i64(3).op('i64.shr_u').get(key).i64(15).op('i64.shr_u').op('i64.xor')
+  code.op('i32.wrap_i64').i32(mask).op('i32.and').op('i32.add')
+  code.tee(entry).op('i64.load', CACHE_JUMP).get(key).op('i64.ne').if()
+  code
+    .get(entry)
+    .i32(1 << CACHE_JUMP_SHIFT)
+    .op('i32.add')
+  code.tee(entry).op('i64.load', CACHE_JUMP).get(key).op('i64.ne').brIf(miss)
+  code.end()
 }
 
 export interface Support {
