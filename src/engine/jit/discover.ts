@@ -21,9 +21,13 @@ const BLOCKS_MAX = 80
 const JUMPING_INSTRUCTIONS_MAX = 400
 const JUMPING_BLOCKS_MAX = 120
 
-/** Instructions of a callee that is taken into the region, and of all of them. */
+/** Instructions of a callee that is taken into the region. */
 const CALLEE_MAX = 40
-const CALLEES_MAX = 160
+/** With it, region and callees have not more instructions than this: a copy is for small loops and recursion. */
+const WITH_CALLEES_MAX = 160
+/** What is hardly more than the call is copied into any region, up to so many instructions. */
+const TINY_CALLEE_MAX = 16
+const TINY_CALLEES_MAX = 48
 const CALLEE_BLOCKS_MAX = 60
 /** Calls within each other, of a function by itself, too. */
 const DEPTH_MAX = 2
@@ -284,11 +288,16 @@ class Former {
     const entry = calleeOf(value)
     if (entry === undefined || this.#depth(context) >= DEPTH_MAX) return 0
     const size = this.#sizeOf(entry)
-    if (size === 0 || this.#called + size > CALLEES_MAX) return 0
+    if (size === 0 || !this.#mayCopy(size)) return 0
     this.#called += size
     const made = this.#contexts.push({ parent: context, entry, returns }) - 1
     this.#callees.set(keyOf(context, value.rip), made)
     return made
+  }
+
+  #mayCopy(size: number): boolean {
+    const called = this.#called + size
+    return this.#own + called <= WITH_CALLEES_MAX || (size <= TINY_CALLEE_MAX && called <= TINY_CALLEES_MAX)
   }
 
   #depth(context: number): number {
