@@ -24,7 +24,7 @@ const JUMPING_BLOCKS_MAX = 120
 /** Instructions of a callee that is taken into the region. */
 const CALLEE_MAX = 40
 /** With it, region and callees have not more instructions than this: a copy is for small loops and recursion. */
-const WITH_CALLEES_MAX = 160
+const WITH_CALLEES_MAX = 100
 /** What is hardly more than the call is copied into any region, up to so many instructions. */
 const TINY_CALLEE_MAX = 16
 const TINY_CALLEES_MAX = 48
