@@ -102,7 +102,7 @@ class RegionCode implements BackEnd, Exits {
     this.#shape = shape
     this.#recorded = record(region, this.#shape, this.#successors)
     this.#known = new KnownState(this.#code)
-    this.#carried = carriedBy(this.#recorded, this.#shape, this.#successors)
+    this.#carried = carriedBy(this.#recorded, this.#shape, this.#successors, this.#junction)
     this.#ways = waysTo(region, this.#successors)
     this.#site = this.#code.local('i64')
     this.#tlb = this.#code.local('i32')
@@ -643,12 +643,13 @@ function carriedBy(
   recorded: readonly RecordedBlock[],
   { headers, position }: Structure,
   successors: readonly (readonly number[])[],
+  junction: number,
 ): Map<number, number[]> {
   const predecessors = predecessorsOf(successors)
   const carried = new Map<number, number[]>()
   for (const header of headers) {
     // The junction of indirect jumps is entered from everywhere.
-    if (header === successors.length - 1 && recorded[header]?.statements.length === 0) continue
+    if (header === junction) continue
     const body = new Set([header])
     const waiting = (predecessors[header] ?? []).filter(
       (from) => (position[from] ?? -1) >= (position[header] ?? 0),
