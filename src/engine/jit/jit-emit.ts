@@ -489,6 +489,8 @@ export class JitEmit extends InterpEmit {
     const { flags } = this.#state
     if (flags.at === 'locals' && flags.kind === CC_NONE) {
       this.internal('cc_commit', [], undefined)
+      // A condition may have read it before: a copy would bring the flags of that time back.
+      this.#reload(bit(CC_KIND))
       return
     }
     const { res, aux } = this.#canonical()

@@ -62,6 +62,16 @@ test.each([64, 32] as const)(
   },
 )
 
+test.each([
+  ['p40', 'an instruction run alone at address 0'],
+  ['p3021', 'flags of a helper behind a condition on those that the region was entered with'],
+])('%s does the same again: %s', (seed) => {
+  const program = makeProgram(64, seed)
+  const interpreted = runProgram(vm, program, JIT_OFF)
+  for (const mask of MASKS)
+    expect(differences(program, interpreted, runProgram(vm, program, mask))).toEqual([])
+})
+
 test(
   'compiled code is dropped when there is too much, and programs go on',
   { timeout: TIMEOUT_MS },
