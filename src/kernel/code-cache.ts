@@ -486,7 +486,7 @@ function remember(key: u64, rec: usize): void {
   let entry = jump_entry(cache, key)
   if (entry == 0) {
     entry = jump_set(cache, key)
-    memory.copy(entry + JUMP_SIZE, entry, JUMP_SIZE)
+    if (load<u64>(entry) != NO_KEY) memory.copy(entry + JUMP_SIZE, entry, JUMP_SIZE)
     store<u64>(entry, key)
     store<u32>(entry, 0, CACHE_JUMP_TAKEN)
   }
