@@ -21,6 +21,22 @@ export const QUEUE_ENTRY_SHIFT = 5
 export const QUEUE_NEIGHBOURS = 16
 export const QUEUE_NO_PAGE = 0xffff_ffff
 
+export const QUEUE_HOT = 28 // u32 1 = reached often enough to compile it
+
+/** Times after which a branch asks whether its target has been compiled already: a power of two. */
+export const JIT_LOOKS = 1024
+
+/**
+ * Index of the compiled code that every vCPU may use (engine/jit/shared-code.ts), at VM_SHARED_CODE. A hint: a place holds what was entered there
+ * last, two words that other threads may be writing.
+ */
+export const SHARED_SHIFT = 4
+export const SHARED_INDEX_BITS = 13
+export const SHARED_HASH = 0x9e37_79b1 // place = low 32 bits of the gpa * this >> 32 - SHARED_INDEX_BITS
+export const SHARED_KEY = 0 // u64 gpa << 8 | mode, 0 = none
+export const SHARED_BATCH = 8 // u32 number of a batch
+export const SHARED_REGION = 12 // u32 which of its regions
+
 /** What a region, or the dispatcher between them, returns. */
 export const REGION_NEAR = 0 // near transfer to CPU_NEXT_RIP; CPU_BUDGET is what is left
 export const REGION_ENTER = 1 // CPU_RIP is set, everything has to be looked at

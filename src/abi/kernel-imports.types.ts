@@ -36,7 +36,7 @@ export const KERNEL_IMPORTS = {
   run_on: fn([P], P),                                                            // budget used up: the next one, negative = leave
   jit_store: fn([Q, Q, Q, P], P),                                                // gva, value, rip, bytes | seg << 8: 0 = leave the code
   jit_may_store: fn([Q, P], P),                                                  // gva, bytes: 0 = over code of this vCPU
-  jit_request: fn([Q, Q, P]),                                                    // key, linear page, record: a branch went there often
+  jit_request: fn([Q, Q, P, P]),                                                 // key, linear page, record: a branch went there so many times
 
   // memory, slow path (kernel/mmu.ts). gva is linear; seg is the record's seg byte (low 3 bits pick #SS or #GP).
   // Loads zero-extend. *128 copies through an address in the CPU struct.

@@ -251,6 +251,7 @@ export const JIT_STAT_BYTES = 0x10 // of the modules that live
 export const JIT_STAT_EVICTED = 0x18 // regions thrown away
 export const JIT_STAT_CODEGEN_NS = 0x20 // forming regions and writing Wasm
 export const JIT_STAT_COMPILE_NS = 0x28 // in new WebAssembly.Module and Instance
+export const JIT_STAT_SHARED = 0x38 // regions that were compiled for another vCPU, or earlier
 export const JIT_STAT_INSTRUCTIONS = 0x30 // guest instructions retired in compiled code; CPU_INSNS counts them, too
 
 // --- mode bits -------------------------------------------------------------------------------------------------
@@ -302,6 +303,10 @@ export const TLB_VICTIMS = 0x34_1000 // see src/kernel/tlb-victims.ts
 export const TLB_VICTIMS_MAX = 8
 export const TLB_BYTES = 0x34_2000 // of everything, a multiple of 4096
 
+/** Where a CPU struct stands that runs compiled code, its TLB follows, and then what that code knows by its distance from the struct. */
+export const CPU_REGIONS = CPU_SIZE + TLB_BYTES // structs of regions and links, see code-cache.ts
+export const CPU_REGIONS_BYTES = 0x40_0000
+
 export const FAULT_VALID = 0x8000_0000
 export const FAULT_HAS_ERROR = 0x100
 export const FAULT_SOFT = 0x200 // INT n, INT3, INTO: RIP pushed is NEXT_RIP, DPL checked
@@ -344,7 +349,7 @@ export const TRACE_MSR = 8
 
 // --- VM struct -----------------------------------------------------------------------------------------------
 
-export const VM_SIZE = 0x2_8000
+export const VM_SIZE = 0x4_9000
 export const VM_FRAME_MAP = 0x000 // u32 address of u32 per gfn
 export const VM_GFN_COUNT = 0x004 // u32 gfns that the map covers; gpa beyond is MMIO or nothing
 export const VM_VCPU_COUNT = 0x008
@@ -393,6 +398,8 @@ export const VM_PCI_ADDRESS = 0x7800 // u32 configuration address, port 0xcf8: v
 export const VM_PCI_FUNCTIONS = 0x7840
 export const VM_PIO_SHADOW = 0x8000 // 64 KiB: one byte per port, answers `shadow` reads
 export const VM_PIO_MAP = 0x1_8000 // 64 KiB: one byte per port, index into VM_PIO_CLASSES
+export const VM_SHARED_CODE = 0x2_8000 // what compiled code there is, see SHARED_* in jit.ts
+export const VM_CODE_PLACES = 0x4_8000 // u64 where the next batch of compiled code goes (engine/jit/code-places.ts)
 export const VM_PIO_CLASSES = 0x6600 // 256 x u16: ACCESS_* and KDEV_* bits, see exits.ts
 
 // --- frame map entry ---------------------------------------------------------------------------------------------

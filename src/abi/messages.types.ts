@@ -30,6 +30,8 @@ export type ToCompiler = {
   readonly type: 'compile'
   readonly protocol: number
   readonly memory: WebAssembly.Memory
+  /** Address of the VM struct. */
+  readonly vm: number
   /** Addresses of the CPU structs, and the mailbox of each (engine/jit/mailbox.ts). */
   readonly cpus: readonly number[]
   readonly mailboxes: readonly SharedArrayBuffer[]

@@ -24,9 +24,11 @@ import type { FromVcpu, ToVcpu } from '../abi/messages.types.ts'
 import { JIT_OFF } from '../abi/jit.ts'
 import { CACHE_READY } from '../abi/code-cache.ts'
 import { CPU_CODE_CACHE } from '../abi/layout.ts'
+import { CodePlaces } from './jit/code-places.ts'
 import { JIT_LIMITS, Jit, createRegionTable } from './jit/jit.ts'
 import type { JitKernel, JitLimits, RegionSpace } from './jit/jit.ts'
 import { InlineCompiler, RemoteCompiler } from './jit/mailbox.ts'
+import { SharedIndex } from './jit/shared-code.ts'
 
 /** What the thread offers: given by workers/vcpu.ts for a browser Worker or a Node worker thread. */
 export interface VcpuPort {
@@ -105,6 +107,8 @@ export function createEngine(
       space,
       renew: () => (space = makeSpace()),
       compiler: compiler ? new RemoteCompiler(compiler.mailbox, compiler.bell) : new InlineCompiler(now),
+      places: new CodePlaces(memory, vm, limits.regions),
+      ...(compiler ? { index: new SharedIndex(memory, vm) } : {}),
       limits,
       now,
     })

@@ -1,11 +1,10 @@
 /**
- * The arena of a code cache (abi/code-cache.ts): page structs, blocks, regions and links. It grows from below; what was given
+ * The arena of a code cache (abi/code-cache.ts): page structs, blocks and list items. It grows from below; what was given
  * back waits in lists by size, whole or in parts, for whoever takes as much.
  *
- * Dropped code gives its memory back while it may still be running: an instruction may write over its own block, and compiled
- * code looks at its region's links once more. So giving back changes nothing but the first word of a block's head, or the last
- * one of a link, and taking is for those who know that no record and no compiled code is in execution: the decoder, and the
- * compiler between two run()s.
+ * Dropped code gives its memory back while it may still be running: an instruction may write over its own block. So giving back
+ * changes nothing but the first word of a block's head, and taking is for those who know that no record is in execution: the
+ * decoder, and the compiler between two run()s.
  */
 import {
   ARENA_UNIT,
@@ -13,11 +12,11 @@ import {
   CACHE_ARENA,
   CACHE_BYTES,
   CACHE_FREE,
-  CACHE_FREE_LINKS,
+  CACHE_FREE_NODES,
   CACHE_FREE_SIZES,
   CACHE_NEXT,
-  LINK_NEXT,
-  LINK_SIZE,
+  NODE_NEXT,
+  NODE_SIZE,
 } from '../abi/code-cache.ts'
 import { CPU_CODE_CACHE } from '../abi/layout.ts'
 import { cpu } from './state.ts'
@@ -32,7 +31,7 @@ function cache_of(c: usize): usize {
 export function arena_clear(cache: usize): void {
   store<u32>(cache, <u32>cache + CACHE_ARENA, CACHE_NEXT)
   store<u64>(cache, 0, CACHE_FREE_SIZES)
-  store<u32>(cache, 0, CACHE_FREE_LINKS)
+  store<u32>(cache, 0, CACHE_FREE_NODES)
   memory.fill(cache + CACHE_FREE, 0, ARENA_UNITS_MAX << 2)
 }
 
@@ -74,22 +73,22 @@ export function arena_give(at: usize, units: u32): void {
   store<u64>(cache, load<u64>(cache, CACHE_FREE_SIZES) | (<u64>1 << (units - 1)), CACHE_FREE_SIZES)
 }
 
-/** LINK_SIZE bytes, zeroed; 0 if there are none. Also for the links of a page to the regions made from it. */
-export function link_take(): usize {
+/** An item of a list, zeroed; 0 if there is none. */
+export function node_take(): usize {
   const cache = cache_of(cpu)
-  let link: usize = load<u32>(cache, CACHE_FREE_LINKS)
-  if (link != 0) store<u32>(cache, load<u32>(link, LINK_NEXT), CACHE_FREE_LINKS)
+  let node: usize = load<u32>(cache, CACHE_FREE_NODES)
+  if (node != 0) store<u32>(cache, load<u32>(node, NODE_NEXT), CACHE_FREE_NODES)
   else {
-    link = arena_take(1)
-    if (link == 0) return 0
-    link_give(link + LINK_SIZE)
+    node = arena_take(1)
+    if (node == 0) return 0
+    node_give(node + NODE_SIZE)
   }
-  memory.fill(link, 0, LINK_SIZE)
-  return link
+  memory.fill(node, 0, NODE_SIZE)
+  return node
 }
 
-export function link_give(link: usize): void {
+export function node_give(node: usize): void {
   const cache = cache_of(cpu)
-  store<u32>(link, load<u32>(cache, CACHE_FREE_LINKS), LINK_NEXT)
-  store<u32>(cache, <u32>link, CACHE_FREE_LINKS)
+  store<u32>(node, load<u32>(cache, CACHE_FREE_NODES), NODE_NEXT)
+  store<u32>(cache, <u32>node, CACHE_FREE_NODES)
 }

@@ -39,6 +39,8 @@ import {
   CACHE_PAGE_BUCKETS,
   CACHE_PENDING,
   CACHE_READY,
+  NODE_NEXT,
+  NODE_VALUE,
   PAGE_CHUNKS,
   PAGE_CROSSERS,
   PAGE_EPOCH,
@@ -63,10 +65,10 @@ import {
 } from '../abi/layout.ts'
 import { RECF_END, REC_FLAGS, REC_IMM, REC_OFF, REC_OP, REC_SIZE, REC_TAKEN } from '../abi/record.ts'
 import { charge, WORK_BLOCK, WORK_DECODE, WORK_DROP } from './budget.ts'
-import { arena_clear, arena_give, arena_take, link_give } from './code-arena.ts'
+import { arena_clear, arena_give, arena_take, node_give } from './code-arena.ts'
 import { decode_one } from './decoder.ts'
 import { jit_detach } from './jit.ts'
-import { frame_slot } from './frames.ts'
+import { frame_slot, gfn_frame } from './frames.ts'
 import { is_watched, watch_page } from './shootdown.ts'
 import { cpu, cpu_at, cpu_request, lock, unlock, vm } from './state.ts'
 
@@ -234,6 +236,34 @@ export function holds_code(gfn: u32, first: u32, last: u32): bool {
   return page != 0 && (load<u64>(page, PAGE_CHUNKS) & chunk_mask(first, last)) != 0
 }
 
+/**
+ * Holds code of a page that this vCPU need not have decoded, by chunks: from now on writes to them drop it. False: no room, or
+ * nobody decoded anything of the page, so that it is not under watch.
+ */
+export function code_hold(gfn: u32, chunks: u64): bool {
+  if (gfn >= load<u32>(vm, VM_GFN_COUNT)) return false
+  const page = page_get(cache_of(cpu), gfn)
+  if (page == 0) return false
+  mark_chunks(page, chunks)
+  return is_watched(gfn)
+}
+
+/**
+ * The record of the instruction at a gpa as it stands in memory now, decoded aside; the page `next` holds its end if it crosses
+ * into it. 0 if no RAM is there.
+ */
+export function code_decode_aside(gpa: u64, next: u32, mode: u32): usize {
+  const host: usize = gfn_frame(<u32>(gpa >> 12), false)
+  if (host == 0) return 0
+  const rec = cache_of(cpu) + CACHE_DECODED
+  const off = <u32>gpa & 0xfff
+  if (decode_one(host + off, 4096 - off, mode, off, rec) != 0) return rec
+  const nextHost: usize = gfn_frame(next, false)
+  if (nextHost == 0) return 0
+  code_gather(cpu + CPU_SCRATCH, host, nextHost, off)
+  return decode_one(cpu + CPU_SCRATCH, INSTRUCTION_MAX, mode, off, rec) == 0 ? 0 : rec
+}
+
 /** The records of a block are not to be executed any more. */
 function kill_block(block: usize): void {
   let rec = block + BLOCK_SIZE
@@ -303,13 +333,13 @@ function crosser_remove(second: usize, block: usize): void {
 
 /** Takes the compiled code that was made from bytes of a page out of force. */
 function drop_regions(page: usize): void {
-  let link: usize = load<u32>(page, PAGE_REGIONS)
+  let node: usize = load<u32>(page, PAGE_REGIONS)
   store<u32>(page, 0, PAGE_REGIONS)
-  while (link != 0) {
-    const next = load<u32>(link)
-    jit_detach(load<u32>(link, 4))
-    link_give(link)
-    link = next
+  while (node != 0) {
+    const next = load<u32>(node, NODE_NEXT)
+    jit_detach(load<u32>(node, NODE_VALUE))
+    node_give(node)
+    node = next
   }
 }
 

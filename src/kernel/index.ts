@@ -6,7 +6,16 @@
 export { avx_gather, avx_mask_load, avx_mask_store } from './avx'
 export { cmpxchg16b, crc32c, div64, idiv64, pdep64, pext64 } from './arith'
 export { clock_init, clock_ns, clock_pause, clock_reset, clock_resume, tsc_read, tsc_write } from './clock'
-export { code_cache_init, code_flush, code_peek, code_store, code_taken, code_write } from './code-cache'
+export {
+  code_cache_init,
+  code_decode_aside,
+  code_flush,
+  code_hold,
+  code_peek,
+  code_store,
+  code_taken,
+  code_write,
+} from './code-cache'
 export {
   sys_clts,
   sys_invlpg,
@@ -171,7 +180,15 @@ export {
 export { update_mode } from './mode'
 export { sys_rdmsr, sys_wrmsr } from './msr'
 export { cpu_init, cpu_reset, cpu_sipi } from './reset'
-export { jit_attach, jit_detach, jit_link, jit_may_store, jit_region, jit_region_page, jit_request, jit_store } from './jit'
+export {
+  jit_attach,
+  jit_detach,
+  jit_may_store,
+  jit_region,
+  jit_region_page,
+  jit_request,
+  jit_store,
+} from './jit'
 export { mem_rmw_begin, mem_rmw_end } from './rmw'
 export { enter, lookup, run_on } from './run'
 export {

@@ -1,14 +1,13 @@
 /**
  * The kernel's side of compiled code: which places wait for compilation, and how a region stands in for the record of its
- * first instruction. Regions belong to this vCPU's code cache; a write to one of their pages, or a flush, ends them, and
- * gives their links back. Their structs stay until a flush: links of other regions lead there.
+ * first instruction. Regions belong to this vCPU's code cache; a write to one of their pages, or a flush, ends them. Their
+ * structs stay where they are: links of other regions lead there.
  */
 import {
-  ARENA_UNIT,
-  LINK_NEXT,
+  NODE_NEXT,
+  NODE_VALUE,
   PAGE_REGIONS,
   REGION_INDEX,
-  REGION_LINKS,
   REGION_PENDING,
   REGION_RECORD,
   REGION_SAVED,
@@ -17,12 +16,18 @@ import {
 } from '../abi/code-cache.ts'
 import {
   QUEUE_ENTRY_SHIFT,
+  QUEUE_HOT,
   QUEUE_KEY,
   QUEUE_NEIGHBOURS,
   QUEUE_NO_PAGE,
   QUEUE_VPAGE,
   JIT_QUEUE_DUE,
+  JIT_OFF,
   JIT_QUEUE_MAX,
+  SHARED_HASH,
+  SHARED_INDEX_BITS,
+  SHARED_KEY,
+  SHARED_SHIFT,
 } from '../abi/jit.ts'
 import {
   CPU_INHIBIT,
@@ -41,12 +46,13 @@ import {
   TLB_ENTRY_SHIFT,
   TLB_EXEC,
   TLB_GFN,
+  VM_SHARED_CODE,
 } from '../abi/layout.ts'
 import { RECF_WARM, REC_FLAGS, REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
-import { arena_take, link_give, link_take } from './code-arena.ts'
+import { node_take } from './code-arena.ts'
 import { code_joins_region, holds_code, page_of, page_writes } from './code-cache.ts'
 import { mem_store16, mem_store32, mem_store64, mem_store8, own_access, page, page_code, page_gfn } from './mmu.ts'
-import { cpu, cpu_request, fault_pending } from './state.ts'
+import { cpu, cpu_request, fault_pending, vm } from './state.ts'
 import { ACC_WRITE } from './arch.ts'
 
 const HANDLER_STALE: u16 = 0
@@ -68,65 +74,73 @@ function asked_before(record: u32): bool {
   return (flags & RECF_WARM) != 0
 }
 
-/** A place was reached often by a branch: `record` of (gpa << 8 | mode) in the linear page `vpage`. */
-export function jit_request(key: u64, vpage: u64, record: u32): void {
+/** Whether some vCPU's code was compiled for a place, as far as the index knows. */
+// @ts-ignore: AssemblyScript decorator
+@inline
+function is_shared(key: u64): bool {
+  const place = (<u32>(key >> 8) * <u32>SHARED_HASH) >> (32 - SHARED_INDEX_BITS)
+  return atomic.load<u64>(vm + VM_SHARED_CODE + (<usize>place << SHARED_SHIFT) + SHARED_KEY) == key
+}
+
+/**
+ * A place was reached by a branch JIT_LOOKS times, or as often as CPU_JIT_MASK says, which `count` tells: `record` of
+ * (gpa << 8 | mode) in the linear page `vpage`.
+ */
+export function jit_request(key: u64, vpage: u64, record: u32, count: u32): void {
+  const mask = load<u32>(cpu, CPU_JIT_MASK)
+  if (mask == <u32>JIT_OFF) return
+  const shared = is_shared(key)
+  const hot: bool = (count & mask) == 0
+  if (!hot && !shared) return
   const mode = <u32>key & 0xff
   if (!(mode & MODE_FLAT) || (mode & MODE_CS_MASK) == MODE_CS16) return
   const op = load<u16>(record, REC_OP)
   if (op == HANDLER_STALE || op == HANDLER_REGION) return
-  if (!(mode & MODE_CPL3) && !asked_before(record)) return
+  if (!shared && !(mode & MODE_CPL3) && !asked_before(record)) return
   if (code_joins_region(key >> 8, mode, record)) return
   const page = page_of(<u32>(key >> 20))
   if (page == 0 || page_writes(page) > WRITES_MAX) return
   const queued = load<u32>(cpu, CPU_JIT_QUEUED)
   const queue = cpu + CPU_JIT_QUEUE
   for (let i: u32 = 0; i < queued; i++) {
-    if (load<u64>(queue + (i << QUEUE_ENTRY_SHIFT), QUEUE_KEY) == key) return
+    const entry = queue + (i << QUEUE_ENTRY_SHIFT)
+    if (load<u64>(entry, QUEUE_KEY) != key) continue
+    if (hot) store<u32>(entry, 1, QUEUE_HOT)
+    return
   }
   if (queued >= <u32>JIT_QUEUE_MAX) return
   const entry = queue + (queued << QUEUE_ENTRY_SHIFT)
   store<u64>(entry, key, QUEUE_KEY)
   store<u64>(entry, vpage, QUEUE_VPAGE)
+  store<u32>(entry, hot, QUEUE_HOT)
   store<u32>(entry, gfn_of(vpage - 0x1000), QUEUE_NEIGHBOURS)
   store<u32>(entry, gfn_of(vpage + 0x1000), QUEUE_NEIGHBOURS + 4)
   store<u32>(entry, gfn_of(vpage + 0x2000), QUEUE_NEIGHBOURS + 8)
   if (queued == 0) store<u32>(cpu, 0, CPU_JIT_SINCE)
   store<u32>(cpu, queued + 1, CPU_JIT_QUEUED)
   // At thresholds up to 16 nothing waits: that is how tests see compiled code early.
-  if (queued + 1 >= <u32>JIT_QUEUE_DUE || load<u32>(cpu, CPU_JIT_MASK) < 16) cpu_request(cpu, REQ_JIT)
+  if (queued + 1 >= <u32>JIT_QUEUE_DUE || mask < 16) cpu_request(cpu, REQ_JIT)
 }
 
-/** A region for `record`, not in force yet; 0 if the arena is full or the record is gone. */
-export function jit_region(record: u32): u32 {
+/** The struct at `region` is to stand in for `record`, not in force yet. False: the record is gone, or another's. */
+export function jit_region(region: u32, record: u32): bool {
   const op = load<u16>(record, REC_OP)
-  if (op == HANDLER_STALE || op == HANDLER_REGION) return 0
-  const region = arena_take(REGION_SIZE / ARENA_UNIT)
-  if (region == 0) return 0
-  store<u32>(region, 0, REGION_VALID)
-  store<u32>(region, 1, REGION_PENDING)
-  store<u32>(region, 0, REGION_LINKS)
+  if (op == HANDLER_STALE || op == HANDLER_REGION) return false
+  memory.fill(region, 0, REGION_SIZE)
   store<u32>(region, record, REGION_RECORD)
-  return <u32>region
-}
-
-/** A link for the code of a region that leads nowhere yet; 0 if the arena is full. */
-export function jit_link(region: u32): u32 {
-  const link = link_take()
-  if (link == 0) return 0
-  store<u32>(link, load<u32>(region, REGION_LINKS), LINK_NEXT)
-  store<u32>(region, <u32>link, REGION_LINKS)
-  return <u32>link
+  store<u32>(region, 1, REGION_PENDING)
+  return true
 }
 
 /** The region holds code of a page. False: no room, the region must not be attached. */
 export function jit_region_page(region: u32, gfn: u32): bool {
   const page = page_of(gfn)
   if (page == 0) return false
-  const link = link_take()
-  if (link == 0) return false
-  store<u32>(link, load<u32>(page, PAGE_REGIONS))
-  store<u32>(link, region, 4)
-  store<u32>(page, <u32>link, PAGE_REGIONS)
+  const node = node_take()
+  if (node == 0) return false
+  store<u32>(node, load<u32>(page, PAGE_REGIONS), NODE_NEXT)
+  store<u32>(node, region, NODE_VALUE)
+  store<u32>(page, <u32>node, PAGE_REGIONS)
   return true
 }
 
@@ -149,13 +163,6 @@ export function jit_attach(region: u32, index: u32): bool {
 /** Takes a region out of force; its record, if it stands, is the interpreter's again. */
 export function jit_detach(region: usize): void {
   store<u32>(region, 0, REGION_PENDING)
-  let link: usize = load<u32>(region, REGION_LINKS)
-  store<u32>(region, 0, REGION_LINKS)
-  while (link != 0) {
-    const next = load<u32>(link, LINK_NEXT)
-    link_give(link)
-    link = next
-  }
   if (load<u32>(region, REGION_VALID) == 0) return
   store<u32>(region, 0, REGION_VALID)
   const record: usize = load<u32>(region, REGION_RECORD)

@@ -10,7 +10,7 @@
  * cuts) are decoded each time into a private record; a budget of 0 brings the loop back here after it.
  */
 import { CACHE_STEP } from '../abi/code-cache.ts'
-import { JIT_SLICES_DUE } from '../abi/jit.ts'
+import { JIT_LOOKS, JIT_SLICES_DUE } from '../abi/jit.ts'
 import { EXIT_KIND_HALT, LOG_INSN } from '../abi/exits.ts'
 import {
   CPU_BUDGET,
@@ -214,8 +214,8 @@ function locate(alone: bool): usize {
     } else {
       // Faults and interrupts lead to handlers that no branch leads to.
       const arrivals = code_arrivals(gpa, mode)
-      if (arrivals != 0 && (arrivals & load<u32>(cpu, CPU_JIT_MASK)) == 0) {
-        jit_request((gpa << 8) | mode, lin & ~0xfff, <u32>rec)
+      if (arrivals != 0 && (arrivals & load<u32>(cpu, CPU_JIT_MASK) & (JIT_LOOKS - 1)) == 0) {
+        jit_request((gpa << 8) | mode, lin & ~0xfff, <u32>rec, arrivals)
       }
     }
     if (rec == 0) {

@@ -279,7 +279,7 @@ async function startThreads(
   const mailboxes = jitThreshold === 0 ? [] : cpus.map(() => new SharedArrayBuffer(JIT_MAILBOX_BYTES))
   const bell = new SharedArrayBuffer(4)
   const compiler = jitThreshold === 0 ? undefined : host.spawnVcpu('compiler')
-  compiler?.post({ ...shared, type: 'compile', cpus, mailboxes, bell })
+  compiler?.post({ ...shared, type: 'compile', vm, cpus, mailboxes, bell })
   const clockOriginMs = performance.timeOrigin
   try {
     await Promise.all(

@@ -14,6 +14,7 @@ import {
   JIT_STAT_INSTRUCTIONS,
   JIT_STAT_MODULES,
   JIT_STAT_REGIONS,
+  JIT_STAT_SHARED,
   RUN_RUNNING,
 } from '#abi/layout.ts'
 import * as exits from '#abi/exits.ts'
@@ -44,6 +45,8 @@ export interface MachineStats {
 /** What the JIT did so far, summed over vCPUs. */
 export interface JitStats {
   readonly regions: number
+  /** Regions taken over from another vCPU, or from before everything was dropped. */
+  readonly shared: number
   readonly modules: number
   /** Of the modules that live. */
   readonly bytes: number
@@ -101,6 +104,7 @@ function readJit(view: DataView, cpus: readonly number[]): JitStats | undefined 
   return {
     modules,
     regions: sum(JIT_STAT_REGIONS),
+    shared: sum(JIT_STAT_SHARED),
     bytes: sum(JIT_STAT_BYTES),
     evicted: sum(JIT_STAT_EVICTED),
     codegenMs: sum(JIT_STAT_CODEGEN_NS) / 1e6,

@@ -24,7 +24,7 @@ export interface VmMemory {
 }
 
 /** Bytes that a vCPU needs beside its CPU struct. */
-const CPU_BYTES = abi.CPU_SIZE + abi.TLB_BYTES + CACHE_SIZE
+const CPU_BYTES = abi.CPU_REGIONS + abi.CPU_REGIONS_BYTES + CACHE_SIZE
 
 const alignPage = (bytes: number): number => Math.ceil(bytes / abi.PAGE_SIZE) * abi.PAGE_SIZE
 
@@ -60,7 +60,7 @@ export function layOutVm(ramBytes: number, cpuCount: number, isaTables: Uint8Arr
   for (let i = 0; i < cpuCount; i++) {
     const cpu = firstCpu + i * CPU_BYTES
     const banks = cpu + abi.CPU_SIZE
-    const cache = banks + abi.TLB_BYTES
+    const cache = cpu + abi.CPU_REGIONS + abi.CPU_REGIONS_BYTES
     view.setUint32(vm + abi.VM_CPU_PTRS + i * 4, cpu, true)
     view.setUint32(cpu + abi.CPU_VM, vm, true)
     view.setUint32(cpu + abi.CPU_INDEX, i, true)

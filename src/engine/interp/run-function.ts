@@ -29,7 +29,7 @@ import {
   TLB_GFN,
 } from '../../abi/layout.ts'
 import { CACHE_JUMP, CACHE_JUMP_RECORD, CACHE_JUMP_TAKEN } from '../../abi/code-cache.ts'
-import { REGION_NEAR } from '../../abi/jit.ts'
+import { JIT_LOOKS, REGION_NEAR } from '../../abi/jit.ts'
 import { REC_IMM, REC_LINK, REC_OFF, REC_OP, REC_SIZE, REC_TAKEN } from '../../abi/record.ts'
 import {
   HANDLER_CROSS,
@@ -194,16 +194,26 @@ function emitLinked(code: CodeBuilder, support: Support, l: Locals, loop: Label,
     // taken++; every so often it asks for the target to be compiled
     code.get(l.rec)
     code.get(l.rec).op('i32.load', REC_TAKEN).i32(1).op('i32.add').tee(l.next).op('i32.store', REC_TAKEN)
-    code.get(l.next).get(CPU).op('i32.load', CPU_JIT_MASK).op('i32.and').op('i32.eqz').if()
+    isDue(code, l)
     code.get(CPU).op('i64.load', CPU_CODE_GPA).get(l.slot).op('i64.load16_u', REC_OFF).op('i64.or').set(l.gpa)
     code.get(CPU).op('i64.load', CPU_CODE_VPAGE).set(l.page)
     pushKey(code, CPU, l.gpa)
-    code.get(l.page).get(l.slot).call(support.index('jit_request'))
+    code.get(l.page).get(l.slot).get(l.next).call(support.index('jit_request'))
     code.end()
   }
   code.get(l.remaining).get(l.slot).op('i32.add').set(l.quota)
   code.get(l.slot).set(l.rec).br(loop)
   code.end()
+}
+
+/** An `if` on a branch having been taken, which `next` counts, so often that its target may be due for compilation. */
+function isDue(code: CodeBuilder, l: Locals): void {
+  code.get(l.next).get(CPU).op('i32.load', CPU_JIT_MASK).op('i32.and')
+  code
+    .i32(JIT_LOOKS - 1)
+    .op('i32.and')
+    .op('i32.eqz')
+    .if()
 }
 
 interface Tails {
@@ -314,8 +324,8 @@ function emitFollow(code: CodeBuilder, support: Support, l: Locals, t: Tails, lo
     .op('i32.add')
     .tee(l.next)
     .op('i32.store', CACHE_JUMP + CACHE_JUMP_TAKEN)
-  code.get(l.next).get(CPU).op('i32.load', CPU_JIT_MASK).op('i32.and').op('i32.eqz').if()
-  code.get(l.key).get(l.page).get(l.rec).call(support.index('jit_request')).end()
+  isDue(code, l)
+  code.get(l.key).get(l.page).get(l.rec).get(l.next).call(support.index('jit_request')).end()
   code.get(l.page).get(CPU).op('i64.load', CPU_CODE_VPAGE).op('i64.eq').if()
   code.get(l.from).if()
   code.get(l.from).get(l.rec).op('i32.store', REC_LINK)

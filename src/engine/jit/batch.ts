@@ -2,10 +2,13 @@
  * Regions on their way from the thread of a vCPU, which forms them, to the thread that generates their code: as words. And that
  * generation: one module for a batch.
  *
- *   batch   first, regions;  region  mode, entry, address, links: count and addresses, jumped: count and rips,
- *           pages: count and (distance, gfn), contexts: count and (parent, entry, returns), blocks
+ *   batch   regions: count; generation, first, links, linkBytes, where each region begins;  region  mode, entry, struct, links, linkCount,
+ *           jumped: count and rips, pages: count and (distance, gfn), contexts: count and (parent, entry, returns), blocks
  *   block   context, callee, rip, goes on, targets: count and rips, records: count;  record  rip, page, crosses, the 32 bytes
+ *
+ * The module knows no address, only places that are the same for every vCPU (code-places.ts), so that all may use it.
  */
+import { LINKS_MAX } from '../../abi/code-cache.ts'
 import { REC_OP, REC_SIZE } from '../../abi/record.ts'
 import type { Semantics } from '../../isa/emit.ts'
 import { assignHandlers } from '../../isa/handlers.ts'
@@ -17,6 +20,7 @@ import { MEMORY_MAX_PAGES, MEMORY_MIN_PAGES } from '../interp/build-interp.ts'
 import { REGION_PARAMS } from '../interp/dispatch.ts'
 import { ALL_IMPORTS } from '../interp/interp-emit.ts'
 import { instanceOf } from '../interp/record-emit.ts'
+import { keyOf } from './discover.ts'
 import type { Block, CodeRecord, Region } from './discover.ts'
 import type { SemanticHandler } from './jit-emit.ts'
 import { emitRegion } from './region-code.ts'
@@ -52,18 +56,25 @@ const INSTRUCTION_BYTES = 112
 
 const RECORD_WORDS = REC_SIZE / 4
 
-export interface BatchRegion {
+/** A region with its places, as distances from the CPU struct. */
+export interface PlacedRegion {
   readonly region: Region
-  /** Address of its struct (abi/code-cache.ts, REGION_*). */
-  readonly address: number
-  /** Addresses of links (LINK_*) that its code may use. */
-  readonly links: readonly number[]
+  /** abi/code-cache.ts, REGION_* */
+  readonly struct: number
+  /** LINK_*, one behind the other. */
+  readonly links: number
+  readonly linkCount: number
 }
 
 export interface Batch {
+  /** Of code-places.ts. */
+  readonly generation: number
   /** Index of the first region's function in the vCPU's table; the others follow. */
   readonly first: number
-  readonly regions: readonly BatchRegion[]
+  /** Where the links of all its regions begin, and how long they are. */
+  readonly links: number
+  readonly linkBytes: number
+  readonly regions: readonly PlacedRegion[]
 }
 
 let handlers: readonly (SemanticHandler | undefined)[] | undefined
@@ -82,29 +93,38 @@ export function knownHandlers(): readonly (SemanticHandler | undefined)[] {
   return list
 }
 
-/** Ways out of a region that can be linked, at most. */
-export const linksOf = ({ blocks }: Region): number =>
-  blocks.reduce((sum, { targets }) => sum + targets.length + 1, 0)
+/** Ways out of a region that can be linked: each target outside, and each call, as far as there is room. */
+export function linksOf({ blocks }: Region): number {
+  const own = new Set(blocks.map(({ context, rip }) => keyOf(context, rip)))
+  let count = 0
+  for (const { context, targets } of blocks)
+    count += 1 + targets.filter((rip) => !own.has(keyOf(context, rip))).length
+  return Math.min(count, LINKS_MAX)
+}
 
-/** As many regions of a batch as there is room for. Returns how many that are. */
-export function encodeBatch({ first, regions }: Batch, words: Int32Array): number {
-  let at = 2
+const HEAD_WORDS = 5
+
+/** As many regions of a batch as there is room for. Returns how many words that takes, and puts the number of regions first. */
+export function encodeBatch(
+  { generation, first, links, linkBytes, regions }: Batch,
+  words: Int32Array,
+): number {
+  let at = HEAD_WORDS + regions.length
   let count = 0
   for (const region of regions) {
     const list = wordsOf(region)
     if (at + list.length > words.length) break
     words.set(list, at)
+    words[HEAD_WORDS + count++] = at
     at += list.length
-    count++
   }
-  words[0] = first
-  words[1] = count
-  return count
+  words.set([count, generation, first, links, linkBytes])
+  return at
 }
 
-function wordsOf({ region, address, links }: BatchRegion): number[] {
+function wordsOf({ region, struct, links, linkCount }: PlacedRegion): number[] {
   const { mode, entry, jumped, pages, contexts, blocks } = region
-  const list = [mode, entry, address, links.length, ...links, jumped.length, ...jumped, pages.size]
+  const list = [mode, entry, struct, links, linkCount, jumped.length, ...jumped, pages.size]
   for (const [distance, gfn] of pages) list.push(distance, gfn)
   list.push(contexts.length)
   for (const context of contexts) list.push(context.parent, context.entry, context.returns)
@@ -162,11 +182,12 @@ class Reader {
     return { context, callee, rip, end, targets, records: this.list(record) }
   }
 
-  region(): BatchRegion {
+  region(): PlacedRegion {
     const mode = this.next()
     const entry = this.next()
-    const address = unsigned(this)
-    const links = this.list(unsigned)
+    const struct = this.next()
+    const links = this.next()
+    const linkCount = this.next()
     const jumped = this.list(signed)
     const pages = new Map(this.list((reader) => [reader.next(), reader.next()] as const))
     const contexts = this.list((reader) => ({
@@ -175,19 +196,61 @@ class Reader {
       returns: reader.next(),
     }))
     const blocks = this.list(block)
-    return { region: { mode, entry, jumped, pages, contexts, blocks }, address, links }
+    return { region: { mode, entry, jumped, pages, contexts, blocks }, struct, links, linkCount }
   }
 }
 
 const signed = (reader: Reader): number => reader.next()
-const unsigned = (reader: Reader): number => reader.next() >>> 0
 const record = (reader: Reader): CodeRecord => reader.record()
 const block = (reader: Reader): Block => reader.block()
 
-export function decodeBatch(words: Int32Array): Batch {
-  const reader = new Reader(words)
-  return { first: reader.next(), regions: reader.list(() => reader.region()) }
+/** A batch, its regions read when they are asked for; their records are views of `words`. */
+export class EncodedBatch implements Omit<Batch, 'regions'> {
+  readonly #words: Int32Array
+
+  constructor(words: Int32Array) {
+    this.#words = words
+  }
+
+  #head(word: number): number {
+    return this.#words[word] ?? 0
+  }
+
+  get count(): number {
+    return this.#head(0)
+  }
+
+  get generation(): number {
+    return this.#head(1)
+  }
+
+  get first(): number {
+    return this.#head(2)
+  }
+
+  get links(): number {
+    return this.#head(3)
+  }
+
+  get linkBytes(): number {
+    return this.#head(4)
+  }
+
+  at(index: number): PlacedRegion {
+    if (index >= this.count) throw new Error(`a batch without region ${index}`)
+    return new Reader(this.#words.subarray(this.#head(HEAD_WORDS + index))).region()
+  }
+
+  get all(): Batch {
+    const regions = Array.from({ length: this.count }, (_, i) => this.at(i))
+    const { generation, first, links, linkBytes } = this
+    return { generation, first, links, linkBytes, regions }
+  }
 }
+
+/** gpa of its first instruction. */
+export const entryOf = ({ pages, entry }: Region): bigint =>
+  (BigInt(pages.get(0) ?? 0) << 12n) | BigInt(entry)
 
 /** The module of a batch: instantiated, it puts its functions into the vCPU's table. */
 export function compileBatch({ first, regions }: Batch): Uint8Array<ArrayBuffer> {
@@ -199,13 +262,11 @@ export function compileBatch({ first, regions }: Batch): Uint8Array<ArrayBuffer>
     imports.set(name, imports.size)
     return imports.size - 1
   }
-  const bodies = regions.map(({ region, address, links }) => {
+  const bodies = regions.map(({ region, ...places }) => {
     const count = region.blocks.reduce((sum, { records }) => sum + records.length, 0)
     const code = new CodeBuilder(REGION_PARAMS.length, 1024 + count * INSTRUCTION_BYTES)
-    let used = 0
-    const link = (): number => links[used++] ?? 0
-    emitRegion(region, { code, imports: { index }, region: address, link, regionType: 0 })
-    return code
+    emitRegion(region, { code, imports: { index }, ...places, regionType: 0 })
+    return { code, name: `region ${entryOf(region).toString(16)}` }
   })
   const module = new ModuleBuilder()
   module.type(REGION_PARAMS, ['i32']) // type 0
@@ -216,9 +277,7 @@ export function compileBatch({ first, regions }: Batch): Uint8Array<ArrayBuffer>
   }
   module.importSharedMemory('env', 'memory', MEMORY_MIN_PAGES, MEMORY_MAX_PAGES)
   const table = module.importTable('env', 'regions', 0)
-  const made = bodies.map((code, i) =>
-    module.addFunction(REGION_PARAMS, ['i32'], code, `region ${first + i}`),
-  )
+  const made = bodies.map(({ code, name }) => module.addFunction(REGION_PARAMS, ['i32'], code, name))
   module.elements(table, first, made)
   return module.toBytes()
 }

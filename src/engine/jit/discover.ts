@@ -380,7 +380,8 @@ function isBranch({ row }: SemanticHandler): boolean {
   return BRANCH.test(row.mnemonic) && !row.mnemonic.endsWith('f')
 }
 
-function isRelative({ row }: SemanticHandler): boolean {
+/** A direct branch: its record counts how often it was taken. */
+export function isRelative({ row }: SemanticHandler): boolean {
   return row.operands.some((operand) => operand.includes(':rel'))
 }
 

@@ -2,38 +2,34 @@
  * A vCPU's side of compilation: of what it queued, regions are formed from its decoded code, a batch of them goes to the
  * compiler (mailbox.ts), and when its module is there each is attached to the record of its first instruction.
  *
- * Memory is bounded: regions live in the vCPU's code cache and die with it; when the table of functions or the bytes of
- * modules reach their limit everything is dropped at once and what is still hot is compiled again.
+ * What another vCPU had compiled is taken over (shared-code.ts) long before it would be worth compiling here.
+ *
+ * Memory is bounded: regions die with the vCPU's code cache; when there are no places left (code-places.ts), or the bytes of modules reach
+ * their limit, everything is dropped at once and what is still hot is compiled again.
  */
 import { CACHE_FLUSHES } from '../../abi/code-cache.ts'
-import { QUEUE_KEY, QUEUE_NEIGHBOURS, QUEUE_NO_PAGE, QUEUE_ENTRY_SHIFT, QUEUE_VPAGE } from '../../abi/jit.ts'
 import {
   CPU_CODE_CACHE,
-  CPU_JIT_MASK,
-  CPU_JIT_QUEUE,
-  CPU_JIT_QUEUED,
   CPU_JIT_STATS,
-  CPU_TLB,
   JIT_STAT_BYTES,
   JIT_STAT_CODEGEN_NS,
   JIT_STAT_COMPILE_NS,
   JIT_STAT_EVICTED,
   JIT_STAT_MODULES,
   JIT_STAT_REGIONS,
-  MODE_CS64,
-  MODE_CS_MASK,
-  TLB_ENTRIES,
-  TLB_ENTRY_SHIFT,
-  TLB_EXEC,
-  TLB_GFN,
+  JIT_STAT_SHARED,
 } from '../../abi/layout.ts'
-import { REC_OP } from '../../abi/record.ts'
-import { HANDLER_CROSS, HANDLER_REGION } from '../../isa/handlers.ts'
-import { knownHandlers, linksOf } from './batch.ts'
-import type { BatchRegion } from './batch.ts'
+import { adopt, entryRecord } from './adopt.ts'
+import type { AdoptingKernel } from './adopt.ts'
+import { EncodedBatch, knownHandlers } from './batch.ts'
+import type { Batch } from './batch.ts'
+import type { CodePlaces } from './code-places.ts'
 import { formRegion } from './discover.ts'
-import type { CodeSource, Place } from './discover.ts'
-import type { CompiledModule, Compiler } from './mailbox.ts'
+import type { CodeSource, Place, Region } from './discover.ts'
+import type { Compiler } from './mailbox.ts'
+import { JitQueue } from './queue.ts'
+import type { QueueEntry } from './queue.ts'
+import type { SharedIndex } from './shared-code.ts'
 
 /** The table grows by this: some engines copy it into every module. */
 const TABLE_STEP = 512
@@ -51,14 +47,9 @@ export interface JitLimits {
 
 export const JIT_LIMITS: JitLimits = { regions: 8192, bytes: 24 * 1024 * 1024 }
 
-export interface JitKernel {
-  code_peek(gpa: bigint, mode: number): number
+export interface JitKernel extends AdoptingKernel {
   code_taken(gpa: bigint, mode: number): number
   code_flush(): void
-  jit_region(record: number): number
-  jit_link(region: number): number
-  jit_region_page(region: number, gfn: number): number
-  jit_attach(region: number, index: number): number
 }
 
 /** What compiled code is instantiated with. */
@@ -79,22 +70,36 @@ export interface JitOptions {
    */
   readonly renew?: () => RegionSpace
   readonly compiler: Compiler
+  /** Where code goes: those of the machine. */
+  readonly places: CodePlaces
+  /** Of code that was compiled for any vCPU; absent: there is none but this one's. */
+  readonly index?: SharedIndex
   readonly limits: JitLimits
   readonly now: () => number
 }
+
+/** What the compiler has been asked for. */
+type Waiting =
+  | {
+      readonly kind: 'batch'
+      readonly batch: Batch
+      /** How often the cache was flushed by then. */
+      readonly flushes: number
+    }
+  | { readonly kind: 'fetch'; readonly batch: number; readonly key: bigint }
 
 export class Jit {
   readonly #options: JitOptions
   readonly #view: DataView
   readonly #source: CodeSource
-  /** What the compiler has: addresses of the regions, the first one's index, and how often the cache was flushed by then. */
-  #waiting:
-    | { readonly addresses: readonly number[]; readonly first: number; readonly flushes: number }
-    | undefined
+  readonly #queue: JitQueue
+  #waiting: Waiting | undefined
+  /** Fetched modules by number. */
+  readonly #fetched = new Map<number, EncodedBatch>()
   #space: RegionSpace
-  /** gpas of what the batch at hand has already. */
-  readonly #entries = new Set<number>()
-  #next = 0
+  /** Of the modules that live. */
+  #functions = 0
+  #generation: number
   #bytes = 0
   #dropped = 0
   #flushes: number
@@ -111,7 +116,9 @@ export class Jit {
       taken: (gpa, mode) => options.kernel.code_taken(gpa, mode) >>> 0,
       cache: () => this.#view.getUint32(options.cpu + CPU_CODE_CACHE, true),
     }
+    this.#queue = new JitQueue(options.memory, options.cpu)
     this.#flushes = this.#flushCount
+    this.#generation = options.places.generation
   }
 
   get #flushCount(): number {
@@ -131,132 +138,163 @@ export class Jit {
 
   /** Installs what the compiler has ready and gives it what was queued since. */
   serve(): void {
-    const { cpu, compiler, memory } = this.#options
     this.#install()
-    const queued = this.#view.getUint32(cpu + CPU_JIT_QUEUED, true)
-    if (!compiler.idle || queued === 0) return
-    const queue = cpu + CPU_JIT_QUEUE
-    const count = Math.min(queued, BATCH_MAX)
-    const places = Array.from({ length: count }, (_, i) => this.#place(queue + (i << QUEUE_ENTRY_SHIFT)))
-    const [first, end] = [queue + (count << QUEUE_ENTRY_SHIFT), queue + (queued << QUEUE_ENTRY_SHIFT)]
-    new Uint8Array(memory.buffer).copyWithin(queue, first, end)
-    this.#view.setUint32(cpu + CPU_JIT_QUEUED, queued - count, true)
-    this.compile(places)
+    const { compiler, kernel } = this.#options
+    const queue = this.#queue.entries
+    if (!compiler.idle || queue.length === 0) return
+    this.#keepUp()
+    const fetching: QueueEntry[] = []
+    const compiling: QueueEntry[] = []
+    for (const entry of queue) {
+      // Asked for again while it was being compiled.
+      if (entryRecord(kernel, this.#view, entry.key >> 8n, Number(entry.key & 0xffn)) === 0) continue
+      const found = this.#useShared(entry)
+      if (found === 'fetch') fetching.push(entry)
+      else if (found === 'none' && entry.hot) compiling.push(entry)
+    }
+    const [first] = fetching
+    const now = first ? [] : compiling.slice(0, BATCH_MAX)
+    this.#queue.keep([...fetching, ...compiling.slice(now.length)])
+    if (first) this.#fetch(first)
+    else this.compile(now.map((entry) => this.#queue.placeOf(entry)))
   }
+
+  // --- code that was compiled already ---
+
+  /** Has a place run code that was compiled for it. 'fetch': its module is not here yet; 'none': there is none that can be used. */
+  #useShared({ key }: QueueEntry): 'done' | 'fetch' | 'none' {
+    const { index, kernel } = this.#options
+    const found = index?.find(key)
+    if (!index || !found) return 'none'
+    const batch = this.#fetched.get(found.batch)
+    if (!batch) return 'fetch'
+    const memory = { view: this.#view, cpu: this.#options.cpu }
+    const adopted = adopt(kernel, memory, batch, found.region, key)
+    if (adopted) this.#count(JIT_STAT_SHARED, 1)
+    else index.remove(key)
+    return adopted ? 'done' : 'none'
+  }
+
+  #fetch({ key }: QueueEntry): void {
+    const { compiler, index } = this.#options
+    const found = index?.find(key)
+    if (!found) return
+    compiler.fetch(found.batch)
+    this.#waiting = { kind: 'fetch', batch: found.batch, key }
+  }
+
+  // --- code of this vCPU ---
 
   /** Has what begins at each place compiled, as one module. Returns how many regions that makes. */
   compile(places: readonly Place[]): number {
-    const { compiler, kernel, limits, now } = this.#options
-    if (this.#flushes !== this.#flushCount) this.#forget()
-    if (this.#bytes > limits.bytes || this.#next + places.length > limits.regions) {
-      kernel.code_flush()
-      this.#forget()
-    }
+    const { compiler, now, places: codePlaces } = this.#options
+    this.#keepUp()
     const start = now()
-    this.#entries.clear()
-    const regions = places.flatMap((place) => this.#form(place) ?? [])
+    const entries = new Set<number>()
+    const formed = places.flatMap((place) => this.#form(place, entries) ?? [])
+    if (formed.length === 0) return 0
+    const batch = codePlaces.reserve(formed.map(({ region }) => region))
+    if (batch?.generation !== this.#generation) return 0
+    for (const [i, { region, struct }] of batch.regions.entries())
+      this.#begin(struct, region, formed[i]?.record ?? 0)
     this.#count(JIT_STAT_CODEGEN_NS, now() - start)
-    const count = regions.length === 0 ? 0 : compiler.submit({ first: this.#next, regions })
+    const count = compiler.submit(batch)
     if (count === 0) return 0
-    this.#waiting = {
-      addresses: regions.slice(0, count).map(({ address }) => address),
-      first: this.#next,
-      flushes: this.#flushes,
-    }
-    this.#next += count
+    const regions = batch.regions.slice(0, count)
+    this.#waiting = { kind: 'batch', batch: { ...batch, regions }, flushes: this.#flushes }
     this.#install()
     return count
+  }
+
+  /** Drops what was compiled if there is too much of it, the code cache was flushed, or a new generation has begun. */
+  #keepUp(): void {
+    const { kernel, limits, places } = this.#options
+    if (this.#bytes > limits.bytes) places.renew(this.#generation)
+    const { generation } = places
+    if (generation !== this.#generation) kernel.code_flush()
+    if (this.#flushes !== this.#flushCount) this.#forget()
+    this.#generation = generation
   }
 
   /** The code cache was flushed: what was compiled from it can no longer be reached. */
   #forget(): void {
     this.#flushes = this.#flushCount
-    this.#count(JIT_STAT_EVICTED, this.#next)
-    this.#dropped += this.#next
+    this.#count(JIT_STAT_EVICTED, this.#functions)
+    this.#dropped += this.#functions
     const { renew } = this.#options
     const { regions } = this.#space
-    if (renew && this.#next > 0) this.#space = renew()
-    else for (let i = 0; i < Math.min(this.#next, regions.length); i++) regions.set(i, null)
+    if (renew && this.#functions > 0) this.#space = renew()
+    else for (let i = 0; i < regions.length; i++) regions.set(i, null)
     this.#count(JIT_STAT_BYTES, -this.#bytes)
-    this.#next = 0
+    this.#functions = 0
     this.#bytes = 0
+    this.#fetched.clear()
   }
 
-  /** A queue entry. */
-  #place(entry: number): Place {
-    const view = this.#view
-    const key = view.getBigUint64(entry + QUEUE_KEY, true)
-    const gpa = key >> 8n
-    const gfns = new Map<number, number>([[0, Number(gpa >> 12n)]])
-    for (const [i, distance] of [-1, 1, 2].entries()) {
-      const gfn = view.getUint32(entry + QUEUE_NEIGHBOURS + i * 4, true)
-      if (gfn !== QUEUE_NO_PAGE) gfns.set(distance, gfn)
-    }
-    const mask = view.getUint32(this.#options.cpu + CPU_JIT_MASK, true)
-    const mode = Number(key & 0xffn)
-    const vpage = view.getBigUint64(entry + QUEUE_VPAGE, true)
-    const bits = (mode & MODE_CS_MASK) === MODE_CS64 ? 64 : 32
-    const farGfn = (distance: number): number | undefined =>
-      this.#gfnOf(BigInt.asUintN(bits, vpage + BigInt(distance) * 4096n))
-    return { gpa, mode, gfns, farGfn, entries: this.#entries, rare: Math.ceil((mask + 1) / 64) }
-  }
-
-  /** gfn that may be fetched from at a linear page, as far as the TLB knows. */
-  #gfnOf(vpage: bigint): number | undefined {
-    const view = this.#view
-    const index = Number((vpage >> 12n) & BigInt(TLB_ENTRIES - 1))
-    const entry = view.getUint32(this.#options.cpu + CPU_TLB, true) + (index << TLB_ENTRY_SHIFT)
-    if (view.getBigUint64(entry + TLB_EXEC, true) !== vpage) return undefined
-    return view.getUint32(entry + TLB_GFN, true)
-  }
-
-  /** A region with its struct and links; from now on a write to one of its pages keeps it from being attached. */
-  #form(place: Place): BatchRegion | undefined {
+  /** The region of a place, with the record that it is to stand in for. `entries`: where others of its batch begin. */
+  #form(
+    place: Place,
+    entries: Set<number>,
+  ): { readonly region: Region; readonly record: number } | undefined {
     const { kernel } = this.#options
-    const { gpa, mode } = place
-    const record = this.#source.peek(gpa, mode)
+    const record = entryRecord(kernel, this.#view, place.gpa, place.mode)
     if (record === 0) return undefined
-    const op = this.#view.getUint16(record + REC_OP, true)
-    // In front of an instruction that crosses into the next page stands a guard, which must stay.
-    if (op === HANDLER_CROSS || op === HANDLER_REGION) return undefined
-    const region = formRegion(this.#source, place)
+    const region = formRegion(this.#source, { ...place, entries })
     if (!region) return undefined
-    this.#entries.add(Number(gpa))
-    const address = kernel.jit_region(record) >>> 0
-    if (address === 0) return undefined
-    for (const gfn of region.pages.values()) {
-      if (kernel.jit_region_page(address, gfn) === 0) return undefined
-    }
-    const links: number[] = []
-    for (let n = linksOf(region); n > 0; n--) {
-      const link = kernel.jit_link(address) >>> 0
-      if (link === 0) break
-      links.push(link)
-    }
-    return { region, address, links }
+    entries.add(Number(place.gpa))
+    return { region, record }
+  }
+
+  /** From now on a write to one of its pages keeps a region from being attached. */
+  #begin(struct: number, { pages }: Region, record: number): void {
+    const { kernel, cpu } = this.#options
+    const address = cpu + struct
+    if (kernel.jit_region(address, record) === 0) return
+    for (const gfn of pages.values())
+      if (kernel.jit_region_page(address, gfn) === 0) kernel.jit_detach(address)
   }
 
   #install(): void {
-    const { compiler, kernel, memory, now } = this.#options
-    const { regions, functions } = this.#space
+    const { compiler, cpu, index, kernel } = this.#options
     const made = compiler.take()
     const waiting = this.#waiting
     if (!made || !waiting) return
     this.#waiting = undefined
     this.#count(JIT_STAT_CODEGEN_NS, made.ns)
-    // Flushed meanwhile: its regions and links are gone.
+    if (waiting.kind === 'fetch') {
+      if (made.words) this.#installFetched(waiting.batch, made.bytes, new EncodedBatch(made.words))
+      if (!this.#fetched.has(waiting.batch)) index?.remove(waiting.key)
+      return
+    }
+    // Flushed meanwhile: its regions are gone.
     if (made.bytes.length === 0 || waiting.flushes !== this.#flushCount) return
-    const { addresses, first } = waiting
-    while (first + addresses.length > regions.length) regions.grow(TABLE_STEP)
-    const start = now()
-    this.#instantiate(made, { env: { memory, regions }, f: functions })
-    this.#count(JIT_STAT_COMPILE_NS, now() - start)
-    for (const [i, address] of addresses.entries()) kernel.jit_attach(address, first + i)
-    this.#count(JIT_STAT_REGIONS, addresses.length)
+    const { batch } = waiting
+    this.#instantiate(made.bytes, batch, batch.regions.length)
+    for (const [i, { struct }] of batch.regions.entries()) kernel.jit_attach(cpu + struct, batch.first + i)
+    this.#count(JIT_STAT_REGIONS, batch.regions.length)
   }
 
-  #instantiate({ bytes }: CompiledModule, imports: WebAssembly.Imports): void {
-    void new WebAssembly.Instance(new WebAssembly.Module(bytes), imports)
+  #installFetched(number: number, bytes: Uint8Array<ArrayBuffer>, batch: EncodedBatch): void {
+    this.#keepUp()
+    if (batch.generation !== this.#generation) return
+    this.#instantiate(bytes, batch, batch.count)
+    this.#fetched.set(number, batch)
+  }
+
+  /** Gives a module its places in this vCPU. */
+  #instantiate(
+    bytes: Uint8Array<ArrayBuffer>,
+    { first, links, linkBytes }: Omit<Batch, 'regions'>,
+    count: number,
+  ): void {
+    const { cpu, memory, now } = this.#options
+    const { regions, functions } = this.#space
+    new Uint8Array(memory.buffer, cpu + links, linkBytes).fill(0)
+    while (first + count > regions.length) regions.grow(TABLE_STEP)
+    const start = now()
+    void new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory, regions }, f: functions })
+    this.#count(JIT_STAT_COMPILE_NS, now() - start)
+    this.#functions += count
     this.#bytes += bytes.length
     this.#count(JIT_STAT_MODULES, 1)
     this.#count(JIT_STAT_BYTES, bytes.length)

@@ -1,27 +1,33 @@
 /**
- * Where a vCPU and the thread that generates code exchange a batch and its module: a SharedArrayBuffer for each vCPU, one batch
- * at a time. The vCPU never waits: it looks when the other side has set REQ_JIT, or when it has more to compile.
+ * Where a vCPU and the thread that generates code exchange a batch, or the number of one that was made already, and its module: a
+ * SharedArrayBuffer for each vCPU, one batch at a time. The vCPU never waits: it looks when the other side has set REQ_JIT, or when it has more to compile.
  *
- *   0 i32 MAIL_IDLE, MAIL_BATCH (the vCPU's turn is over), MAIL_MODULE (the compiler's is)
- *   4 i32 bytes of the module, 0 = there was no room for it
+ *   0 i32 MAIL_IDLE; MAIL_BATCH, MAIL_FETCH (the vCPU's turn is over); MAIL_MODULE (the compiler's is)
+ *   4 i32 bytes of the module, 0 = there was no room for it, or it is not kept any more
  *   8 f64 ns that generating it took
- *  16     the batch (batch.ts), later the module
+ *  16 i32 words of the batch; MAIL_FETCH: its number
+ *  32     the batch (batch.ts), later the module and, if it was fetched, at the next multiple of 4, the batch
  */
-import { compileBatch, decodeBatch, encodeBatch } from './batch.ts'
+import { EncodedBatch, compileBatch, encodeBatch } from './batch.ts'
 import type { Batch } from './batch.ts'
+import type { CodeStore } from './shared-code.ts'
 
 const MAIL_IDLE = 0
 const MAIL_BATCH = 1
 const MAIL_MODULE = 2
+const MAIL_FETCH = 3
 const MAIL_STATE = 0
 const MAIL_BYTES = 1
 const MAIL_NS = 1 // in f64
-const MAIL_BODY = 16
+const MAIL_WORDS = 4
+const MAIL_BODY = 32
 
 export interface CompiledModule {
   readonly bytes: Uint8Array<ArrayBuffer>
   /** Time that generating it took, ns. */
   readonly ns: number
+  /** What it was made from, if it was fetched. */
+  readonly words?: Int32Array
 }
 
 /** Whoever turns batches into modules. */
@@ -29,7 +35,9 @@ export interface Compiler {
   readonly idle: boolean
   /** Takes as many regions as fit; returns how many. Only while idle. */
   submit(batch: Batch): number
-  /** The module of the last batch if it is ready, empty if it could not be made; then the compiler is idle again. */
+  /** Asks for a batch that was made already (shared-code.ts). Only while idle. */
+  fetch(number: number): void
+  /** The module of the last batch if it is ready, empty if there is none; then the compiler is idle again. */
   take(): CompiledModule | undefined
 }
 
@@ -51,6 +59,10 @@ export class InlineCompiler implements Compiler {
     const bytes = compileBatch(batch)
     this.#made = { bytes, ns: this.#now() - start }
     return batch.regions.length
+  }
+
+  fetch(): void {
+    throw new Error('a thread that compiles for itself keeps no modules')
   }
 
   take(): CompiledModule | undefined {
@@ -77,34 +89,78 @@ export class RemoteCompiler implements Compiler {
   }
 
   submit(batch: Batch): number {
-    const count = encodeBatch(batch, new Int32Array(this.#mailbox, MAIL_BODY))
-    if (count === 0) return 0
-    Atomics.store(this.#head, MAIL_STATE, MAIL_BATCH)
+    const words = new Int32Array(this.#mailbox, MAIL_BODY)
+    this.#head[MAIL_WORDS] = encodeBatch(batch, words)
+    const { count } = new EncodedBatch(words)
+    if (count > 0) this.#hand(MAIL_BATCH)
+    return count
+  }
+
+  fetch(number: number): void {
+    this.#head[MAIL_WORDS] = number
+    this.#hand(MAIL_FETCH)
+  }
+
+  #hand(state: number): void {
+    Atomics.store(this.#head, MAIL_STATE, state)
     Atomics.add(this.#bell, 0, 1)
     Atomics.notify(this.#bell, 0)
-    return count
   }
 
   take(): CompiledModule | undefined {
     if (Atomics.load(this.#head, MAIL_STATE) !== MAIL_MODULE) return undefined
-    const bytes = new Uint8Array(this.#mailbox, MAIL_BODY, this.#head[MAIL_BYTES] ?? 0).slice()
+    const length = this.#head[MAIL_BYTES] ?? 0
+    // Copies: what V8 compiles must not be shared.
+    const bytes = Uint8Array.from(new Uint8Array(this.#mailbox, MAIL_BODY, length))
+    const words = Int32Array.from(
+      new Int32Array(this.#mailbox, MAIL_BODY + aligned(length), this.#head[MAIL_WORDS] ?? 0),
+    )
     const ns = new Float64Array(this.#mailbox, 0, 2)[MAIL_NS] ?? 0
     Atomics.store(this.#head, MAIL_STATE, MAIL_IDLE)
-    // A copy: what V8 compiles must not be shared.
-    return { bytes: Uint8Array.from(bytes), ns }
+    return words.length > 0 ? { bytes, ns, words } : { bytes, ns }
   }
 }
 
-/** The compiler's end of a mailbox: true if there was a batch. */
-export function serveMailbox(mailbox: SharedArrayBuffer, nowNs: () => number): boolean {
+const aligned = (bytes: number): number => (bytes + 3) & ~3
+
+/**
+ * The compiler's end of a mailbox: true if there was something to do.
+ *
+ * @param store keeps what is made, for other vCPUs
+ */
+export function serveMailbox(mailbox: SharedArrayBuffer, nowNs: () => number, store?: CodeStore): boolean {
   const head = new Int32Array(mailbox, 0, MAIL_BODY / 4)
-  if (Atomics.load(head, MAIL_STATE) !== MAIL_BATCH) return false
+  const state = Atomics.load(head, MAIL_STATE)
+  if (state !== MAIL_BATCH && state !== MAIL_FETCH) return false
   const start = nowNs()
-  const made = compileBatch(decodeBatch(new Int32Array(mailbox, MAIL_BODY)))
-  const room = mailbox.byteLength - MAIL_BODY
-  head[MAIL_BYTES] = made.length <= room ? made.length : 0
-  if (made.length <= room) new Uint8Array(mailbox, MAIL_BODY).set(made)
+  const asked = head[MAIL_WORDS] ?? 0
+  head[MAIL_WORDS] = 0
+  head[MAIL_BYTES] = 0
+  if (state === MAIL_BATCH) makeModule(mailbox, head, asked, store)
+  else hand(mailbox, head, asked, store)
   new Float64Array(mailbox, 0, 2)[MAIL_NS] = nowNs() - start
   Atomics.store(head, MAIL_STATE, MAIL_MODULE)
   return true
+}
+
+function makeModule(mailbox: SharedArrayBuffer, head: Int32Array, count: number, store?: CodeStore): void {
+  const words = new Int32Array(mailbox, MAIL_BODY, count)
+  const batch = new EncodedBatch(words).all
+  const made = compileBatch(batch)
+  if (made.length > mailbox.byteLength - MAIL_BODY) return
+  store?.add(batch, words, made)
+  new Uint8Array(mailbox, MAIL_BODY).set(made)
+  head[MAIL_BYTES] = made.length
+}
+
+function hand(mailbox: SharedArrayBuffer, head: Int32Array, number: number, store?: CodeStore): void {
+  const found = store?.get(number)
+  if (!found) return
+  const { module, words } = found
+  const behind = MAIL_BODY + aligned(module.length)
+  if (behind + words.byteLength > mailbox.byteLength) return
+  new Uint8Array(mailbox, MAIL_BODY).set(module)
+  new Int32Array(mailbox, behind).set(words)
+  head[MAIL_BYTES] = module.length
+  head[MAIL_WORDS] = words.length
 }

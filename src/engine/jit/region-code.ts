@@ -9,7 +9,7 @@
  * calls nest as WebAssembly calls: what comes back goes on here only if it returned to the right place and this code stands.
  */
 import { CALL_DEPTH_MAX, REGION_ENTER, REGION_NEAR } from '../../abi/jit.ts'
-import { LINK_GFN, LINK_INDEX, LINK_REGION, REGION_VALID } from '../../abi/code-cache.ts'
+import { LINK_GFN, LINK_INDEX, LINK_REGION, LINK_SIZE, REGION_VALID } from '../../abi/code-cache.ts'
 import {
   CPU_BUDGET,
   CPU_NEXT_RIP,
@@ -55,10 +55,11 @@ const SITE_RIP = 12
 export interface RegionTarget {
   readonly code: CodeBuilder
   readonly imports: Imports
-  /** Address of the region's struct (abi/code-cache.ts, REGION_*). */
-  readonly region: number
-  /** Address of a new link (LINK_*), 0 if there is no room. */
-  link(): number
+  /** Of the region's struct (abi/code-cache.ts, REGION_*), from the CPU struct. */
+  readonly struct: number
+  /** Of its links (LINK_*), and how many there are. */
+  readonly links: number
+  readonly linkCount: number
   /** Type of a region's function in the module; its table is number 0. */
   readonly regionType: number
 }
@@ -90,6 +91,7 @@ class RegionCode implements BackEnd, Exits {
   readonly #memory: RegionMemory
   /** What is emitted at the moment. */
   #block = 0
+  #linksUsed = 0
   #dead: ReadonlySet<Statement> = new Set()
 
   constructor(region: Region, target: RegionTarget) {
@@ -371,8 +373,9 @@ class RegionCode implements BackEnd, Exits {
       code.get(DEPTH)
       if (how === 'call') code.i32(1).op('i32.add')
     }
-    const link = this.#target.link()
-    if (link === 0) {
+    const { links, linkCount } = this.#target
+    const link = links + this.#linksUsed * LINK_SIZE
+    if (this.#linksUsed++ >= linkCount) {
       code.get(CPU).get(to).get(BUDGET)
       depth()
       const dispatch = this.#target.imports.index('dispatch')
@@ -382,24 +385,33 @@ class RegionCode implements BackEnd, Exits {
     }
     const page = this.#pool.take('i64')
     code.get(to).i64(-4096).op('i64.and').set(page)
-    code.i32(link).op('i32.load', LINK_REGION).op('i32.load', REGION_VALID)
+    // Links lead to where structs are in this vCPU's memory.
+    code
+      .get(CPU)
+      .op('i32.load', link + LINK_REGION)
+      .op('i32.load', REGION_VALID)
     if (Math.floor(rip / PAGE) !== this.#lastPage) {
       const entry = this.#pool.take('i32')
       this.#entryOf(page)
       code.tee(entry).op('i64.load', TLB_EXEC).get(page).op('i64.eq').op('i32.and')
-      code.get(entry).op('i32.load', TLB_GFN).i32(link).op('i32.load', LINK_GFN).op('i32.eq').op('i32.and')
+      code.get(entry).op('i32.load', TLB_GFN)
+      code
+        .get(CPU)
+        .op('i32.load', link + LINK_GFN)
+        .op('i32.eq')
+        .op('i32.and')
     }
     code.expect(true).if(how === 'call' ? 'i32' : undefined)
     code.get(CPU).get(page).get(BUDGET)
     depth()
-    code.i32(link).op('i32.load', LINK_INDEX)
+    code.get(CPU).op('i32.load', link + LINK_INDEX)
     if (how === 'call') code.callIndirect(this.#target.regionType)
     else code.returnCallIndirect(this.#target.regionType)
     if (how === 'call') code.else()
     else code.end()
     code.get(CPU).get(to).get(BUDGET)
     depth()
-    code.i32(link)
+    code.get(CPU).i32(link).op('i32.add')
     const search = this.#target.imports.index('link')
     if (how === 'call') code.call(search).end()
     else code.returnCall(search)
@@ -455,6 +467,11 @@ class RegionCode implements BackEnd, Exits {
       .op('i32.and')
   }
 
+  /** Pushes 1 while this code stands. */
+  #pushValid(): void {
+    this.#code.get(CPU).op('i32.load', this.#target.struct + REGION_VALID)
+  }
+
   #siteOf(rip: number, retired: number): bigint {
     return (BigInt(rip) << BigInt(SITE_RIP)) | (BigInt(retired) << BigInt(SITE_RETIRED))
   }
@@ -478,7 +495,8 @@ class RegionCode implements BackEnd, Exits {
         code.op('i32.eqz')
         return this.rarely(() => this.leave(g, statement.at))
       case 'valid':
-        code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz')
+        this.#pushValid()
+        code.op('i32.eqz')
         return this.rarely(() => {
           const flags = this.#flagsToLocals(g, statement.at)
           this.#exitAt(this.#siteOf(statement.rip, statement.at.retired + 1), flags)
@@ -557,7 +575,8 @@ class RegionCode implements BackEnd, Exits {
     code.get(CPU).op('i64.load', CPU_NEXT_RIP)
     this.pushRip(returns)
     code.op('i64.ne').brIf(wrong)
-    code.i32(this.#target.region).op('i32.load', REGION_VALID).op('i32.eqz').brIf(wrong)
+    this.#pushValid()
+    code.op('i32.eqz').brIf(wrong)
     code.get(CPU).op('i32.load', CPU_BUDGET).set(BUDGET)
     this.#known.forgetAll()
     code.get(CPU).op('i32.load', CPU_TLB).set(this.#tlb)

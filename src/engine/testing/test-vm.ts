@@ -14,7 +14,7 @@ import { createEngine } from '../vcpu-loop.ts'
 import type { Engine, EngineStart } from '../vcpu-loop.ts'
 
 const WASM = path.resolve(import.meta.dirname, '../../../public/wasm')
-const FRAMES_AT = 0x400_0000
+const WASM_PAGE = 0x1_0000
 
 export interface TestKernel {
   bind(vm: number, cpu: number): void
@@ -65,21 +65,22 @@ async function load(): Promise<{
 export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<TestVm> {
   modules ??= load()
   const { kernel: kernelModule, interp, tables } = await modules
-  const pages = (FRAMES_AT + ramBytes) >>> 16
+  const vm = abi.ARENA_BASE
+  const firstCpu = vm + abi.VM_SIZE
+  const cpuBytes = abi.CPU_REGIONS + abi.CPU_REGIONS_BYTES + CACHE_SIZE
+  const frameMap = firstCpu + cpuCount * cpuBytes
+  const gfnCount = ramBytes / abi.PAGE_SIZE
+  const framesAt = Math.ceil((frameMap + gfnCount * 4) / WASM_PAGE) * WASM_PAGE
+  const pages = (framesAt + ramBytes) >>> 16
   const memory = new WebAssembly.Memory({ initial: pages, maximum: MEMORY_MAX_PAGES, shared: true })
   const view = new DataView(memory.buffer)
   new Uint8Array(memory.buffer, abi.ISA_TABLES_BASE).set(tables)
-  const vm = abi.ARENA_BASE
-  const firstCpu = vm + abi.VM_SIZE
-  const cpuBytes = abi.CPU_SIZE + abi.TLB_BYTES + CACHE_SIZE
-  const frameMap = 0x300_0000
-  const gfnCount = ramBytes / abi.PAGE_SIZE
-  const frames = FRAMES_AT / abi.PAGE_SIZE
+  const frames = framesAt / abi.PAGE_SIZE
   for (let gfn = 0; gfn < gfnCount; gfn++) {
     view.setUint32(frameMap + gfn * 4, (abi.FRAME_PRESENT | abi.FRAME_RAM | (frames + gfn)) >>> 0, true)
   }
   const set = (address: number, value: number): void => view.setUint32(address, value, true)
-  set(abi.POOL_ARENA_NEXT, FRAMES_AT)
+  set(abi.POOL_ARENA_NEXT, framesAt)
   set(vm + abi.VM_FRAME_MAP, frameMap)
   set(vm + abi.VM_GFN_COUNT, gfnCount)
   set(vm + abi.VM_VCPU_COUNT, cpuCount)
@@ -93,7 +94,7 @@ export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<
   const kernel = instance.exports as unknown as TestKernel
   cpus.forEach((cpu, i) => {
     const banks = cpu + abi.CPU_SIZE
-    const cache = banks + abi.TLB_BYTES
+    const cache = cpu + abi.CPU_REGIONS + abi.CPU_REGIONS_BYTES
     set(vm + abi.VM_CPU_PTRS + i * 4, cpu)
     set(cpu + abi.CPU_VM, vm)
     set(cpu + abi.CPU_INDEX, i)
@@ -114,8 +115,8 @@ export async function createTestVm(ramBytes = 0x20_0000, cpuCount = 1): Promise<
   )
   return {
     memory, view, kernel, interp, kernelModule, vm, cpus, engines,
-    host: (gpa) => FRAMES_AT + gpa,
-    write: (gpa, bytes) => new Uint8Array(memory.buffer, FRAMES_AT + gpa, bytes.length).set(bytes),
+    host: (gpa) => framesAt + gpa,
+    write: (gpa, bytes) => new Uint8Array(memory.buffer, framesAt + gpa, bytes.length).set(bytes),
   } // prettier-ignore
 }
 

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { CACHE_BYTES, CACHE_SIZE } from '#abi/code-cache.ts'
 import * as abi from '#abi/layout.ts'
 import { REC_OP } from '#abi/record.ts'
+import { CodePlaces } from '#engine/jit/code-places.ts'
 import { JIT_LIMITS, Jit, createRegionTable, type JitKernel } from '#engine/jit/jit.ts'
 import { InlineCompiler } from '#engine/jit/mailbox.ts'
 import { JIT_OFF } from '#abi/jit.ts'
@@ -118,7 +119,7 @@ export class Guest {
     this.#vm = abi.ARENA_BASE
     this.#cpu = this.#vm + abi.VM_SIZE
     const banks = this.#cpu + abi.CPU_SIZE
-    const cache = banks + abi.TLB_BYTES
+    const cache = this.#cpu + abi.CPU_REGIONS + abi.CPU_REGIONS_BYTES
     const frameMap = cache + CACHE_SIZE
     this.#frames = (frameMap + GFN_COUNT * 4 + 0xfff) & ~0xfff
     const kernel = new WebAssembly.Instance(kernelModule, {
@@ -154,6 +155,7 @@ export class Guest {
         kernel: exports,
         space: { functions, regions },
         compiler,
+        places: new CodePlaces(memory, this.#vm, JIT_LIMITS.regions),
         limits: JIT_LIMITS,
         now,
       })
