@@ -100,18 +100,20 @@ export function createEngine(
   view.setUint32(cpu + CPU_JIT_MASK, mask, true)
   if (view.getUint32(view.getUint32(cpu + CPU_CODE_CACHE, true) + CACHE_READY, true) === 0) code_cache_init()
   const makeJit = (): Jit =>
-    new Jit({
-      memory,
-      cpu,
-      kernel: kernelExports,
+    new Jit(
+      {
+        memory,
+        cpu,
+        kernel: kernelExports,
+        renew: () => (space = makeSpace()),
+        compiler: compiler ? new RemoteCompiler(compiler.mailbox, compiler.bell) : new InlineCompiler(now),
+        places: new CodePlaces(memory, vm, limits.regions),
+        ...(compiler ? { index: new SharedIndex(memory, vm) } : {}),
+        limits,
+        now,
+      },
       space,
-      renew: () => (space = makeSpace()),
-      compiler: compiler ? new RemoteCompiler(compiler.mailbox, compiler.bell) : new InlineCompiler(now),
-      places: new CodePlaces(memory, vm, limits.regions),
-      ...(compiler ? { index: new SharedIndex(memory, vm) } : {}),
-      limits,
-      now,
-    })
+    )
   let jit: Jit | undefined
   return {
     get dropped() {

@@ -63,7 +63,6 @@ export interface JitOptions {
   readonly memory: WebAssembly.Memory
   readonly cpu: number
   readonly kernel: JitKernel
-  readonly space: RegionSpace
   /**
    * A fresh table, with an interp.wasm that uses it: V8 keeps every instance alive that ever imported a table, for as long as the
    * table lives. Absent: the table is only emptied.
@@ -104,9 +103,10 @@ export class Jit {
   #dropped = 0
   #flushes: number
 
-  constructor(options: JitOptions) {
+  /** @param space to begin with; it is not kept longer than what is compiled for it */
+  constructor(options: JitOptions, space: RegionSpace) {
     this.#options = options
-    this.#space = options.space
+    this.#space = space
     this.#view = new DataView(options.memory.buffer)
     const list = knownHandlers()
     this.#source = {

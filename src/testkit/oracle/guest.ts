@@ -149,16 +149,18 @@ export class Guest {
       const exports = kernel.exports as unknown as JitKernel
       const now = (): number => 0
       const compiler = new InlineCompiler(now)
-      this.#jit = new Jit({
-        memory,
-        cpu: this.#cpu,
-        kernel: exports,
-        space: { functions, regions },
-        compiler,
-        places: new CodePlaces(memory, this.#vm, JIT_LIMITS.regions),
-        limits: JIT_LIMITS,
-        now,
-      })
+      this.#jit = new Jit(
+        {
+          memory,
+          cpu: this.#cpu,
+          kernel: exports,
+          compiler,
+          places: new CodePlaces(memory, this.#vm, JIT_LIMITS.regions),
+          limits: JIT_LIMITS,
+          now,
+        },
+        { functions, regions },
+      )
     }
   }
 
