@@ -399,7 +399,6 @@ export const VM_PCI_FUNCTIONS = 0x7840
 export const VM_PIO_SHADOW = 0x8000 // 64 KiB: one byte per port, answers `shadow` reads
 export const VM_PIO_MAP = 0x1_8000 // 64 KiB: one byte per port, index into VM_PIO_CLASSES
 export const VM_SHARED_CODE = 0x2_8000 // what compiled code there is, see SHARED_* in jit.ts
-export const VM_NO_CPU = 0x4_8800 // 0x800 bytes: begin of a CPU struct of nobody (engine/jit/warm-up.ts)
 export const VM_CODE_PLACES = 0x4_8000 // u64 where the next batch of compiled code goes (engine/jit/code-places.ts)
 export const VM_PIO_CLASSES = 0x6600 // 256 x u16: ACCESS_* and KDEV_* bits, see exits.ts
 

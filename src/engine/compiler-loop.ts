@@ -8,7 +8,6 @@ import type { ToCompiler } from '../abi/messages.types.ts'
 import { knownHandlers } from './jit/batch.ts'
 import { serveMailbox } from './jit/mailbox.ts'
 import { CodeStore, SharedIndex } from './jit/shared-code.ts'
-import { WarmUp } from './jit/warm-up.ts'
 import { EngineError } from './vcpu-loop.ts'
 import type { VcpuPort } from './vcpu-loop.ts'
 
@@ -49,13 +48,13 @@ class Bell {
 
 function serveAll({ memory, vm, cpus, mailboxes, bell: buffer }: ToCompiler): never {
   const bell = new Bell(buffer)
-  const parts = { store: new CodeStore(new SharedIndex(memory, vm)), warmUp: new WarmUp(memory, vm) }
+  const store = new CodeStore(new SharedIndex(memory, vm))
   const words = new Int32Array(memory.buffer)
   for (;;) {
     const heard = bell.rings
     let served = false
     for (const [i, mailbox] of mailboxes.entries()) {
-      if (!serveMailbox(mailbox, () => performance.now() * 1e6, parts)) continue
+      if (!serveMailbox(mailbox, () => performance.now() * 1e6, store)) continue
       served = true
       // Without a wake-up: a vCPU that sleeps looks when it goes on.
       Atomics.or(words, ((cpus[i] ?? 0) + CPU_REQ) >>> 2, REQ_JIT)

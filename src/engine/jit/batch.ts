@@ -10,7 +10,6 @@
  */
 import { LINKS_MAX } from '../../abi/code-cache.ts'
 import { REC_OP, REC_SIZE } from '../../abi/record.ts'
-import type { WasmTy } from '../../abi/kernel-imports.types.ts'
 import type { Semantics } from '../../isa/emit.ts'
 import { assignHandlers } from '../../isa/handlers.ts'
 import { ROWS } from '../../isa/rows/index.ts'
@@ -27,8 +26,8 @@ import type { SemanticHandler } from './jit-emit.ts'
 import { emitRegion } from './region-code.ts'
 
 interface FunctionType {
-  readonly params: readonly WasmTy[]
-  readonly result?: WasmTy | undefined
+  readonly params: readonly ('i32' | 'i64')[]
+  readonly result?: 'i32' | 'i64'
 }
 
 /** interp/elsewhere.ts */
@@ -51,9 +50,6 @@ const SHARED: Readonly<Record<string, FunctionType>> = {
   cc_carries: { params: ['i32', 'i32', 'i64', 'i64', 'i64'], result: 'i32' },
   ...accesses('stack'), ...accesses('other'),
 } // prettier-ignore
-
-/** Everything that compiled code may import, as module `f`. */
-export const importedFunctions = (): Readonly<Record<string, FunctionType>> => ({ ...ALL_IMPORTS, ...SHARED })
 
 /** Of the code of an instruction, as a rule not more. */
 const INSTRUCTION_BYTES = 112

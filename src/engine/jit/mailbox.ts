@@ -11,7 +11,6 @@
 import { EncodedBatch, compileBatch, encodeBatch } from './batch.ts'
 import type { Batch } from './batch.ts'
 import type { CodeStore } from './shared-code.ts'
-import type { WarmUp } from './warm-up.ts'
 
 const MAIL_IDLE = 0
 const MAIL_BATCH = 1
@@ -124,19 +123,12 @@ export class RemoteCompiler implements Compiler {
 
 const aligned = (bytes: number): number => (bytes + 3) & ~3
 
-export interface CompilerParts {
-  /** Keeps what is made, for other vCPUs. */
-  readonly store?: CodeStore
-  /** Takes the first calls from the vCPU. */
-  readonly warmUp?: WarmUp
-}
-
-/** The compiler's end of a mailbox: true if there was something to do. */
-export function serveMailbox(
-  mailbox: SharedArrayBuffer,
-  nowNs: () => number,
-  parts: CompilerParts = {},
-): boolean {
+/**
+ * The compiler's end of a mailbox: true if there was something to do.
+ *
+ * @param store keeps what is made, for other vCPUs
+ */
+export function serveMailbox(mailbox: SharedArrayBuffer, nowNs: () => number, store?: CodeStore): boolean {
   const head = new Int32Array(mailbox, 0, MAIL_BODY / 4)
   const state = Atomics.load(head, MAIL_STATE)
   if (state !== MAIL_BATCH && state !== MAIL_FETCH) return false
@@ -144,24 +136,18 @@ export function serveMailbox(
   const asked = head[MAIL_WORDS] ?? 0
   head[MAIL_WORDS] = 0
   head[MAIL_BYTES] = 0
-  if (state === MAIL_BATCH) makeModule(mailbox, head, asked, parts)
-  else hand(mailbox, head, asked, parts.store)
+  if (state === MAIL_BATCH) makeModule(mailbox, head, asked, store)
+  else hand(mailbox, head, asked, store)
   new Float64Array(mailbox, 0, 2)[MAIL_NS] = nowNs() - start
   Atomics.store(head, MAIL_STATE, MAIL_MODULE)
   return true
 }
 
-function makeModule(
-  mailbox: SharedArrayBuffer,
-  head: Int32Array,
-  count: number,
-  { store, warmUp }: CompilerParts,
-): void {
+function makeModule(mailbox: SharedArrayBuffer, head: Int32Array, count: number, store?: CodeStore): void {
   const words = new Int32Array(mailbox, MAIL_BODY, count)
   const batch = new EncodedBatch(words).all
   const made = compileBatch(batch)
   if (made.length > mailbox.byteLength - MAIL_BODY) return
-  warmUp?.run(made, batch.first, batch.regions.length)
   store?.add(batch, words, made)
   new Uint8Array(mailbox, MAIL_BODY).set(made)
   head[MAIL_BYTES] = made.length

@@ -9,7 +9,6 @@ import { CodePlaces } from './code-places.ts'
 import { JIT_LIMITS } from './jit.ts'
 import { serveMailbox } from './mailbox.ts'
 import { CodeStore, SharedIndex } from './shared-code.ts'
-import { WarmUp } from './warm-up.ts'
 
 const CODE = 0x1_0000
 const ROUNDS = 300_000
@@ -32,14 +31,14 @@ beforeEach(async () => {
   const made = await createTestVm(0x20_0000, 2)
   const { memory, kernelModule: kernel, interp, view } = made
   index = new SharedIndex(memory, made.vm)
-  const parts = { store: new CodeStore(index), warmUp: new WarmUp(memory, made.vm) }
+  const store = new CodeStore(index)
   const mailboxes = made.cpus.map(() => new SharedArrayBuffer(JIT_MAILBOX_BYTES))
   const bell = new SharedArrayBuffer(4)
   let clock = 0
   const now = (): number => {
     for (const [i, cpu] of made.cpus.entries()) {
       const mailbox = mailboxes[i]
-      if (mailbox && serveMailbox(mailbox, () => clock, parts))
+      if (mailbox && serveMailbox(mailbox, () => clock, store))
         view.setUint32(cpu + abi.CPU_REQ, view.getUint32(cpu + abi.CPU_REQ, true) | abi.REQ_JIT, true)
     }
     return (clock += 1000)
@@ -88,15 +87,6 @@ describe('compiled code', () => {
     expect(run(1, NEVER, true)).toBe(ROUNDS * 1.5)
     expect(stat(1, abi.JIT_STAT_SHARED)).toBeGreaterThan(0)
     expect(stat(1, abi.JIT_STAT_REGIONS)).toBe(0)
-  })
-
-  test('was called once by the compiler, and did nothing', () => {
-    const before = vm.view.getBigUint64(vm.vm + abi.VM_NO_CPU + abi.CPU_RIP, true)
-    run(0, SOON, true)
-    const rip = vm.view.getBigUint64(vm.vm + abi.VM_NO_CPU + abi.CPU_RIP, true)
-    expect(before).toBe(0n)
-    // Relative to a page at address 0.
-    expect([LOOP_AT, CODE + 15, ODD_AT].map((at) => BigInt(at - CODE))).toContain(rip)
   })
 
   test('is used again by the same vCPU after everything was dropped', () => {
