@@ -14,7 +14,7 @@
 // header
 export const CACHE_BYTES = 0 // u32 size of the whole cache
 export const CACHE_NEXT = 4 // u32 arena: next free byte
-export const CACHE_FLUSHES = 8 // u32 how often the whole arena was dropped (statistic)
+export const CACHE_FLUSHES = 8 // u32 how often the whole arena was dropped: the compiler looks at it
 export const CACHE_DROPS = 12 // u32 pages dropped because they were written (statistic)
 export const CACHE_BLOCKS = 16 // u32 blocks decoded (statistic)
 export const CACHE_READY = 20 // u32 1 once the header is initialised
@@ -72,7 +72,7 @@ export const BLOCK_SECOND = 20 // u32 struct of the page that it crosses into, w
 export const BLOCK_SIZE = 32
 
 // region: compiled code, entered at one record, at CPU_REGIONS. Not used for another: links of others lead there, which is what VALID is for.
-export const REGION_VALID = 0 // u32 1 while its code may be entered
+export const REGION_VALID = 0 // u32 1 while its code may be entered; after a flush nothing leads here
 export const REGION_RECORD = 4 // u32 the record it replaces
 export const REGION_INDEX = 8 // u32 its function in the table of compiled code
 export const REGION_PENDING = 12 // u32 1 while its code is being made and its pages were not written

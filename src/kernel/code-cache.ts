@@ -86,6 +86,8 @@ const BLOCK_MAX: u32 = ARENA_UNITS_MAX - 2
 /** Blocks of a page that was dropped often: most of what is decoded there is never run. */
 const BLOCK_MAX_WRITTEN: u32 = 8
 const WRITES_OFTEN: u32 = 8
+/** Pages that are written more often than this are not compiled any more: they stay with the interpreter. */
+export const WRITES_MAX: u32 = 64
 /** Counted up to here, so that a page that became another's is soon compiled again. */
 const WRITES_COUNTED: u32 = 255
 /** Instructions after which writes count half, as a shift: 7-20 s. */
@@ -237,13 +239,13 @@ export function holds_code(gfn: u32, first: u32, last: u32): bool {
 }
 
 /**
- * Holds code of a page that this vCPU need not have decoded, by chunks: from now on writes to them drop it. False: no room, or
- * nobody decoded anything of the page, so that it is not under watch.
+ * Holds code of a page that this vCPU need not have decoded, by chunks: from now on writes to them drop it. False: no room, it is
+ * written too often, or nobody decoded anything of the page, so that it is not under watch.
  */
 export function code_hold(gfn: u32, chunks: u64): bool {
   if (gfn >= load<u32>(vm, VM_GFN_COUNT)) return false
   const page = page_get(cache_of(cpu), gfn)
-  if (page == 0) return false
+  if (page == 0 || page_writes(page) > WRITES_MAX) return false
   mark_chunks(page, chunks)
   return is_watched(gfn)
 }

@@ -11,6 +11,7 @@ export {
   code_decode_aside,
   code_flush,
   code_hold,
+  code_joins_region,
   code_peek,
   code_store,
   code_taken,

@@ -1,7 +1,7 @@
 /**
  * The kernel's side of compiled code: which places wait for compilation, and how a region stands in for the record of its
- * first instruction. Regions belong to this vCPU's code cache; a write to one of their pages, or a flush, ends them. Their
- * structs stay where they are: links of other regions lead there.
+ * first instruction. Regions belong to this vCPU's code cache: a write to one of their pages ends them, after a flush nothing
+ * leads to them. Their structs stay where they are: links of other regions lead there.
  */
 import {
   NODE_NEXT,
@@ -50,15 +50,13 @@ import {
 } from '../abi/layout.ts'
 import { RECF_WARM, REC_FLAGS, REC_IMM, REC_OP, REC_SIZE } from '../abi/record.ts'
 import { node_take } from './code-arena.ts'
-import { code_joins_region, holds_code, page_of, page_writes } from './code-cache.ts'
+import { WRITES_MAX, code_joins_region, holds_code, page_of, page_writes } from './code-cache.ts'
 import { mem_store16, mem_store32, mem_store64, mem_store8, own_access, page, page_code, page_gfn } from './mmu.ts'
 import { cpu, cpu_request, fault_pending, vm } from './state.ts'
 import { ACC_WRITE } from './arch.ts'
 
 const HANDLER_STALE: u16 = 0
 const HANDLER_REGION: u16 = 6
-/** Pages that are written more often than this are not compiled any more: they stay with the interpreter. */
-const WRITES_MAX: u32 = 64
 
 /** gfn that may be fetched from at a linear page, as far as the TLB knows. */
 function gfn_of(vpage: u64): u32 {
@@ -119,14 +117,15 @@ export function jit_request(key: u64, vpage: u64, record: u32, count: u32): void
   if (queued == 0) store<u32>(cpu, 0, CPU_JIT_SINCE)
   store<u32>(cpu, queued + 1, CPU_JIT_QUEUED)
   // At thresholds up to 16 nothing waits: that is how tests see compiled code early.
-  if (queued + 1 >= <u32>JIT_QUEUE_DUE || mask < 16) cpu_request(cpu, REQ_JIT)
+  if (queued + 1 == <u32>JIT_QUEUE_DUE || mask < 16) cpu_request(cpu, REQ_JIT)
 }
 
 /** The struct at `region` is to stand in for `record`, not in force yet. False: the record is gone, or another's. */
 export function jit_region(region: u32, record: u32): bool {
+  jit_detach(region)
+  memory.fill(region, 0, REGION_SIZE)
   const op = load<u16>(record, REC_OP)
   if (op == HANDLER_STALE || op == HANDLER_REGION) return false
-  memory.fill(region, 0, REGION_SIZE)
   store<u32>(region, record, REGION_RECORD)
   store<u32>(region, 1, REGION_PENDING)
   return true
@@ -166,7 +165,9 @@ export function jit_detach(region: usize): void {
   if (load<u32>(region, REGION_VALID) == 0) return
   store<u32>(region, 0, REGION_VALID)
   const record: usize = load<u32>(region, REGION_RECORD)
-  if (load<u16>(record, REC_OP) == HANDLER_REGION) memory.copy(record, region + REGION_SAVED, REC_SIZE)
+  // After a flush it is another's, or something else.
+  if (load<u16>(record, REC_OP) != HANDLER_REGION || load<u32>(record, REC_IMM + 4) != <u32>region) return
+  memory.copy(record, region + REGION_SAVED, REC_SIZE)
 }
 
 /**

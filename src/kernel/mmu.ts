@@ -157,6 +157,12 @@ function page_slow(lin: u64, acc: u32): usize {
     if (entry == 0) return 0
     page_code = (entry & FRAME_CODE) != 0
   }
+  // Also without a write tag: who puts the page under watch has to wait until this write is done.
+  if (acc & ACC_WRITE && !(entry & FRAME_WRITABLE)) {
+    const flags = atomic.or<u32>(frame_slot(<u32>gfn), FRAME_WRITABLE)
+    if (flags & FRAME_CODE) page_code = true
+    entry |= FRAME_WRITABLE | (flags & PROTECTED)
+  }
   page_gfn = <u32>gfn
   page_kind = PAGE_RAM
   fill(bank_of(acc), lin, <u32>gfn, entry)

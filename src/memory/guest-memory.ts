@@ -210,7 +210,8 @@ export class GuestRam {
   /** After a write: a vCPU that decoded the page in between must forget it. */
   #written(gpa: number, bytes: number): void {
     const gfn = Math.floor(gpa / PAGE)
-    if (((this.#map[gfn] ?? 0) & abi.FRAME_CODE) !== 0)
+    // Not a plain load, which may come before the bytes that were just written.
+    if ((Atomics.or(this.#map, gfn, 0) & abi.FRAME_CODE) !== 0)
       this.#kernel.code_store(gfn, gpa % PAGE, (gpa % PAGE) + bytes - 1)
   }
 

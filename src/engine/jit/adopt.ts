@@ -11,9 +11,12 @@ import type { CodeRecord, Region } from './discover.ts'
 
 const PAGE = 4096
 const CHUNK = 64
+/** gfn of a page that there is not. */
+const NO_PAGE = 0xffff_ffff
 
 export interface AdoptingKernel {
   code_peek(gpa: bigint, mode: number): number
+  code_joins_region(gpa: bigint, mode: number, record: number): number
   code_hold(gfn: number, chunks: bigint): number
   code_decode_aside(gpa: bigint, next: number, mode: number): number
   jit_region(region: number, record: number): number
@@ -28,7 +31,9 @@ export function entryRecord(kernel: AdoptingKernel, view: DataView, gpa: bigint,
   if (record === 0) return 0
   const op = view.getUint16(record + REC_OP, true)
   // In front of an instruction that crosses into the next page stands a guard, which must stay.
-  return op === HANDLER_CROSS || op === HANDLER_REGION ? 0 : record
+  if (op === HANDLER_CROSS || op === HANDLER_REGION) return 0
+  // The instruction may stand in another block, too, where it has its compiled code.
+  return kernel.code_joins_region(gpa, mode, record) === 0 ? record : 0
 }
 
 /**
@@ -95,7 +100,7 @@ function stands(kernel: AdoptingKernel, view: DataView, { blocks, pages, mode }:
       seen.add(rip)
       const distance = Math.floor(rip / PAGE)
       const gpa = (BigInt(pages.get(distance) ?? 0) << 12n) | BigInt(rip & (PAGE - 1))
-      const decoded = kernel.code_decode_aside(gpa, pages.get(distance + 1) ?? 0, mode) >>> 0
+      const decoded = kernel.code_decode_aside(gpa, pages.get(distance + 1) ?? NO_PAGE, mode) >>> 0
       if (decoded === 0 || !isSame(view, decoded, value)) return false
     }
   }

@@ -37,11 +37,11 @@ const TABLE_STEP = 512
 /** Places of a batch: bounds for how long the guest stands still while regions are formed and a module is instantiated. */
 const BATCH_MAX = 24
 
-/** When it is reached, everything that was compiled is dropped. */
+/** When it is reached, everything that was compiled is dropped, on each vCPU as soon as it compiles again. */
 export interface JitLimits {
-  /** Functions of a vCPU's table. */
+  /** Functions of all vCPUs together: each has its place in all of their tables. */
   readonly regions: number
-  /** Bytes of modules alive: V8 makes 5 to 10 times as much machine code of them. */
+  /** Bytes of modules alive on a vCPU: V8 makes 5 to 10 times as much machine code of them. */
   readonly bytes: number
 }
 
@@ -140,8 +140,9 @@ export class Jit {
   serve(): void {
     this.#install()
     const { compiler, kernel } = this.#options
+    if (!compiler.idle) return
     const queue = this.#queue.entries
-    if (!compiler.idle || queue.length === 0) return
+    if (queue.length === 0) return
     this.#keepUp()
     const fetching: QueueEntry[] = []
     const compiling: QueueEntry[] = []
@@ -262,7 +263,8 @@ export class Jit {
     this.#waiting = undefined
     this.#count(JIT_STAT_CODEGEN_NS, made.ns)
     if (waiting.kind === 'fetch') {
-      if (made.words) this.#installFetched(waiting.batch, made.bytes, new EncodedBatch(made.words))
+      const { bytes, words } = made
+      if (words) this.#installFetched(waiting.batch, bytes, new EncodedBatch(words), words.byteLength)
       if (!this.#fetched.has(waiting.batch)) index?.remove(waiting.key)
       return
     }
@@ -274,10 +276,17 @@ export class Jit {
     this.#count(JIT_STAT_REGIONS, batch.regions.length)
   }
 
-  #installFetched(number: number, bytes: Uint8Array<ArrayBuffer>, batch: EncodedBatch): void {
+  /** @param size of the batch itself, which is kept, too */
+  #installFetched(number: number, bytes: Uint8Array<ArrayBuffer>, batch: EncodedBatch, size: number): void {
     this.#keepUp()
-    if (batch.generation !== this.#generation) return
+    if (batch.generation !== this.#generation) {
+      // Nothing of what the index knows has a place any more.
+      this.#options.index?.clear()
+      return
+    }
     this.#instantiate(bytes, batch, batch.count)
+    this.#bytes += size
+    this.#count(JIT_STAT_BYTES, size)
     this.#fetched.set(number, batch)
   }
 

@@ -11,6 +11,7 @@ import {
   CPU_JIT_MASK,
   CPU_JIT_QUEUE,
   CPU_JIT_QUEUED,
+  CPU_JIT_SINCE,
   CPU_TLB,
   MODE_CS64,
   MODE_CS_MASK,
@@ -57,11 +58,12 @@ export class JitQueue {
     })
   }
 
-  /** Leaves these entries in the queue. */
+  /** Leaves these entries in the queue, and waits for a while before it is due again. */
   keep(entries: readonly QueueEntry[]): void {
     for (const [i, { bytes }] of entries.entries())
       this.#bytes.set(new Uint8Array(bytes.buffer), this.#queue + i * ENTRY_BYTES)
     this.#view.setUint32(this.#cpu + CPU_JIT_QUEUED, entries.length, true)
+    this.#view.setUint32(this.#cpu + CPU_JIT_SINCE, 0, true)
   }
 
   placeOf({ key, bytes }: QueueEntry): Place {

@@ -2,9 +2,12 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { JIT_MAILBOX_BYTES } from '#abi/jit.ts'
 import * as abi from '#abi/layout.ts'
+import { REC_IMM, REC_OP } from '#abi/record.ts'
+import { HANDLER_REGION } from '#isa/handlers.ts'
 import { createTestVm, enterLong } from '../testing/test-vm.ts'
 import type { TestVm } from '../testing/test-vm.ts'
 import { createEngine } from '../vcpu-loop.ts'
+import type { AdoptingKernel } from './adopt.ts'
 import { CodePlaces } from './code-places.ts'
 import { JIT_LIMITS } from './jit.ts'
 import { serveMailbox } from './mailbox.ts'
@@ -74,6 +77,8 @@ function write(at: number, byte: number): void {
   kernel.code_store(at >> 12, at & 0xfff, at & 0xfff)
 }
 
+const opAt = (record: number): number => vm.view.getUint16(record + REC_OP, true)
+
 /** gpa << 8 | mode of the loop. */
 function loopKey(): bigint {
   const mode = vm.view.getUint32((vm.cpus[0] ?? 0) + abi.CPU_MODE, true)
@@ -113,6 +118,19 @@ describe('compiled code', () => {
     expect(stat(1, abi.JIT_STAT_SHARED)).toBeGreaterThan(0)
     write(ODD_AT + 3, 4)
     expect(run(1, NEVER, true)).toBe(ROUNDS * 2.5)
+  })
+
+  test('leaves its record when its struct is given to another', () => {
+    run(0, SOON, true)
+    run(1, NEVER, true)
+    const kernel = vm.kernel as unknown as AdoptingKernel
+    vm.kernel.bind(vm.vm, vm.cpus[1] ?? 0)
+    const mode = Number(loopKey() & 0xffn)
+    const at = (gpa: number): number => kernel.code_peek(BigInt(gpa), mode) >>> 0
+    const entry = [LOOP_AT, CODE + 15, ODD_AT].map(at).find((record) => opAt(record) === HANDLER_REGION) ?? 0
+    const struct = vm.view.getUint32(entry + REC_IMM + 4, true)
+    expect(kernel.jit_region(struct, at(STEP_AT - 3))).toBe(1)
+    expect(opAt(entry)).not.toBe(HANDLER_REGION)
   })
 
   test('of a new generation takes the places of the old one, and no vCPU mixes them', () => {
