@@ -91,7 +91,7 @@ export function chunksOf({ blocks }: Region): Map<number, bigint> {
 }
 
 /** Whether memory decodes to what a region was made from. */
-function stands(kernel: AdoptingKernel, view: DataView, { blocks, pages, mode }: Region): boolean {
+export function stands(kernel: AdoptingKernel, view: DataView, { blocks, pages, mode }: Region): boolean {
   const seen = new Set<number>()
   for (const { records } of blocks) {
     for (const value of records) {

@@ -19,7 +19,7 @@ import {
   JIT_STAT_REGIONS,
   JIT_STAT_SHARED,
 } from '../../abi/layout.ts'
-import { adopt, entryRecord } from './adopt.ts'
+import { adopt, entryRecord, stands } from './adopt.ts'
 import type { AdoptingKernel } from './adopt.ts'
 import { EncodedBatch, knownHandlers } from './batch.ts'
 import type { Batch } from './batch.ts'
@@ -85,7 +85,7 @@ type Waiting =
       /** How often the cache was flushed by then. */
       readonly flushes: number
     }
-  | { readonly kind: 'fetch'; readonly batch: number; readonly key: bigint }
+  | { readonly kind: 'fetch'; readonly batch: number; readonly region: number; readonly key: bigint }
 
 export class Jit {
   readonly #options: JitOptions
@@ -181,7 +181,7 @@ export class Jit {
     const found = index?.find(key)
     if (!found) return
     compiler.fetch(found.batch)
-    this.#waiting = { kind: 'fetch', batch: found.batch, key }
+    this.#waiting = { kind: 'fetch', ...found, key }
   }
 
   // --- code of this vCPU ---
@@ -264,7 +264,7 @@ export class Jit {
     this.#count(JIT_STAT_CODEGEN_NS, made.ns)
     if (waiting.kind === 'fetch') {
       const { bytes, words } = made
-      if (words) this.#installFetched(waiting.batch, bytes, new EncodedBatch(words), words.byteLength)
+      if (words) this.#installFetched(waiting, bytes, words)
       if (!this.#fetched.has(waiting.batch)) index?.remove(waiting.key)
       return
     }
@@ -276,17 +276,21 @@ export class Jit {
     this.#count(JIT_STAT_REGIONS, batch.regions.length)
   }
 
-  /** @param size of the batch itself, which is kept, too */
-  #installFetched(number: number, bytes: Uint8Array<ArrayBuffer>, batch: EncodedBatch, size: number): void {
+  #installFetched(
+    { batch: number, region }: Extract<Waiting, { readonly kind: 'fetch' }>,
+    bytes: Uint8Array<ArrayBuffer>,
+    words: Int32Array,
+  ): void {
+    const { index, kernel } = this.#options
+    const batch = new EncodedBatch(words)
     this.#keepUp()
-    if (batch.generation !== this.#generation) {
-      // Nothing of what the index knows has a place any more.
-      this.#options.index?.clear()
-      return
-    }
+    // Nothing of what the index knows has a place any more.
+    if (batch.generation !== this.#generation) return index?.clear()
+    // Code that is written now and then: to make its module costs more than to look.
+    if (region >= batch.count || !stands(kernel, this.#view, batch.at(region).region)) return
     this.#instantiate(bytes, batch, batch.count)
-    this.#bytes += size
-    this.#count(JIT_STAT_BYTES, size)
+    this.#bytes += words.byteLength
+    this.#count(JIT_STAT_BYTES, words.byteLength)
     this.#fetched.set(number, batch)
   }
 
