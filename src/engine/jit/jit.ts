@@ -26,7 +26,8 @@ import type { Batch } from './batch.ts'
 import type { CodePlaces } from './code-places.ts'
 import { formRegion } from './discover.ts'
 import type { CodeSource, Place, Region } from './discover.ts'
-import type { Compiler } from './mailbox.ts'
+import { KeptModules } from './kept-modules.ts'
+import type { CompiledModule, Compiler } from './mailbox.ts'
 import { JitQueue } from './queue.ts'
 import type { QueueEntry } from './queue.ts'
 import type { SharedIndex } from './shared-code.ts'
@@ -95,6 +96,7 @@ export class Jit {
   #waiting: Waiting | undefined
   /** Fetched modules by number. */
   readonly #fetched = new Map<number, EncodedBatch>()
+  readonly #kept: KeptModules
   #space: RegionSpace
   /** Of the modules that live. */
   #functions = 0
@@ -117,6 +119,7 @@ export class Jit {
       cache: () => this.#view.getUint32(options.cpu + CPU_CODE_CACHE, true),
     }
     this.#queue = new JitQueue(options.memory, options.cpu)
+    this.#kept = new KeptModules(options.limits.bytes / 2)
     this.#flushes = this.#flushCount
     this.#generation = options.places.generation
   }
@@ -212,7 +215,10 @@ export class Jit {
     const { kernel, limits, places } = this.#options
     if (this.#bytes > limits.bytes) places.renew(this.#generation)
     const { generation } = places
-    if (generation !== this.#generation) kernel.code_flush()
+    if (generation !== this.#generation) {
+      kernel.code_flush()
+      this.#kept.clear()
+    }
     if (this.#flushes !== this.#flushCount) this.#forget()
     this.#generation = generation
   }
@@ -263,22 +269,21 @@ export class Jit {
     this.#waiting = undefined
     this.#count(JIT_STAT_CODEGEN_NS, made.ns)
     if (waiting.kind === 'fetch') {
-      const { bytes, words } = made
-      if (words) this.#installFetched(waiting, bytes, words)
+      if (made.words) this.#installFetched(waiting, made, made.words)
       if (!this.#fetched.has(waiting.batch)) index?.remove(waiting.key)
       return
     }
     // Flushed meanwhile: its regions are gone.
     if (made.bytes.length === 0 || waiting.flushes !== this.#flushCount) return
     const { batch } = waiting
-    this.#instantiate(made.bytes, batch, batch.regions.length)
+    this.#instantiate(made, batch, batch.regions.length)
     for (const [i, { struct }] of batch.regions.entries()) kernel.jit_attach(cpu + struct, batch.first + i)
     this.#count(JIT_STAT_REGIONS, batch.regions.length)
   }
 
   #installFetched(
     { batch: number, region }: Extract<Waiting, { readonly kind: 'fetch' }>,
-    bytes: Uint8Array<ArrayBuffer>,
+    made: CompiledModule,
     words: Int32Array,
   ): void {
     const { index, kernel } = this.#options
@@ -288,7 +293,7 @@ export class Jit {
     if (batch.generation !== this.#generation) return index?.clear()
     // Code that is written now and then: to make its module costs more than to look.
     if (region >= batch.count || !stands(kernel, this.#view, batch.at(region).region)) return
-    this.#instantiate(bytes, batch, batch.count)
+    this.#instantiate(made, batch, batch.count)
     this.#bytes += words.byteLength
     this.#count(JIT_STAT_BYTES, words.byteLength)
     this.#fetched.set(number, batch)
@@ -296,7 +301,7 @@ export class Jit {
 
   /** Gives a module its places in this vCPU. */
   #instantiate(
-    bytes: Uint8Array<ArrayBuffer>,
+    { bytes, number }: CompiledModule,
     { first, links, linkBytes }: Omit<Batch, 'regions'>,
     count: number,
   ): void {
@@ -305,11 +310,14 @@ export class Jit {
     new Uint8Array(memory.buffer, cpu + links, linkBytes).fill(0)
     while (first + count > regions.length) regions.grow(TABLE_STEP)
     const start = now()
-    void new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory, regions }, f: functions })
+    const known = this.#kept.get(number)
+    const module = known ?? new WebAssembly.Module(bytes)
+    void new WebAssembly.Instance(module, { env: { memory, regions }, f: functions })
+    if (!known && number > 0) this.#kept.add(number, module, bytes.length)
     this.#count(JIT_STAT_COMPILE_NS, now() - start)
     this.#functions += count
     this.#bytes += bytes.length
-    this.#count(JIT_STAT_MODULES, 1)
+    if (!known) this.#count(JIT_STAT_MODULES, 1)
     this.#count(JIT_STAT_BYTES, bytes.length)
   }
 }

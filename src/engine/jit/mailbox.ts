@@ -5,7 +5,8 @@
  *   0 i32 MAIL_IDLE; MAIL_BATCH, MAIL_FETCH (the vCPU's turn is over); MAIL_MODULE (the compiler's is)
  *   4 i32 bytes of the module, 0 = there was no room for it, or it is not kept any more
  *   8 f64 ns that generating it took
- *  16 i32 words of the batch; MAIL_FETCH: its number
+ *  16 i32 words of the batch, if it was fetched
+ *  20 i32 its number, 0 = it is not kept
  *  32     the batch (batch.ts), later the module and, if it was fetched, at the next multiple of 4, the batch
  */
 import { EncodedBatch, compileBatch, encodeBatch } from './batch.ts'
@@ -20,12 +21,15 @@ const MAIL_STATE = 0
 const MAIL_BYTES = 1
 const MAIL_NS = 1 // in f64
 const MAIL_WORDS = 4
+const MAIL_NUMBER = 5
 const MAIL_BODY = 32
 
 export interface CompiledModule {
   readonly bytes: Uint8Array<ArrayBuffer>
   /** Time that generating it took, ns. */
   readonly ns: number
+  /** In the store; 0 = it is not kept. */
+  readonly number: number
   /** What it was made from, if it was fetched. */
   readonly words?: Int32Array
 }
@@ -57,7 +61,7 @@ export class InlineCompiler implements Compiler {
   submit(batch: Batch): number {
     const start = this.#now()
     const bytes = compileBatch(batch)
-    this.#made = { bytes, ns: this.#now() - start }
+    this.#made = { bytes, ns: this.#now() - start, number: 0 }
     return batch.regions.length
   }
 
@@ -97,7 +101,7 @@ export class RemoteCompiler implements Compiler {
   }
 
   fetch(number: number): void {
-    this.#head[MAIL_WORDS] = number
+    this.#head[MAIL_NUMBER] = number
     this.#hand(MAIL_FETCH)
   }
 
@@ -116,8 +120,9 @@ export class RemoteCompiler implements Compiler {
       new Int32Array(this.#mailbox, MAIL_BODY + aligned(length), this.#head[MAIL_WORDS] ?? 0),
     )
     const ns = new Float64Array(this.#mailbox, 0, 2)[MAIL_NS] ?? 0
+    const number = this.#head[MAIL_NUMBER] ?? 0
     Atomics.store(this.#head, MAIL_STATE, MAIL_IDLE)
-    return words.length > 0 ? { bytes, ns, words } : { bytes, ns }
+    return words.length > 0 ? { bytes, ns, number, words } : { bytes, ns, number }
   }
 }
 
@@ -133,11 +138,11 @@ export function serveMailbox(mailbox: SharedArrayBuffer, nowNs: () => number, st
   const state = Atomics.load(head, MAIL_STATE)
   if (state !== MAIL_BATCH && state !== MAIL_FETCH) return false
   const start = nowNs()
-  const asked = head[MAIL_WORDS] ?? 0
+  const count = head[MAIL_WORDS] ?? 0
   head[MAIL_WORDS] = 0
   head[MAIL_BYTES] = 0
-  if (state === MAIL_BATCH) makeModule(mailbox, head, asked, store)
-  else hand(mailbox, head, asked, store)
+  if (state === MAIL_BATCH) makeModule(mailbox, head, count, store)
+  else hand(mailbox, head, store)
   new Float64Array(mailbox, 0, 2)[MAIL_NS] = nowNs() - start
   Atomics.store(head, MAIL_STATE, MAIL_MODULE)
   return true
@@ -148,13 +153,13 @@ function makeModule(mailbox: SharedArrayBuffer, head: Int32Array, count: number,
   const batch = new EncodedBatch(words).all
   const made = compileBatch(batch)
   if (made.length > mailbox.byteLength - MAIL_BODY) return
-  store?.add(batch, words, made)
+  head[MAIL_NUMBER] = store?.add(batch, words, made) ?? 0
   new Uint8Array(mailbox, MAIL_BODY).set(made)
   head[MAIL_BYTES] = made.length
 }
 
-function hand(mailbox: SharedArrayBuffer, head: Int32Array, number: number, store?: CodeStore): void {
-  const found = store?.get(number)
+function hand(mailbox: SharedArrayBuffer, head: Int32Array, store?: CodeStore): void {
+  const found = store?.get(head[MAIL_NUMBER] ?? 0)
   if (!found) return
   const { module, words } = found
   const behind = MAIL_BODY + aligned(module.length)

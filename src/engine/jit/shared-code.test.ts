@@ -99,8 +99,10 @@ describe('compiled code', () => {
     const kernel = vm.kernel as unknown as { code_flush(): void }
     vm.kernel.bind(vm.vm, vm.cpus[0] ?? 0)
     kernel.code_flush()
+    const modules = stat(0, abi.JIT_STAT_MODULES)
     expect(run(0, NEVER, true)).toBe(ROUNDS * 1.5)
     expect(stat(0, abi.JIT_STAT_SHARED)).toBeGreaterThan(0)
+    expect(stat(0, abi.JIT_STAT_MODULES)).toBe(modules)
   })
 
   test('is not used where memory has changed since', () => {

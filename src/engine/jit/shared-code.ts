@@ -71,10 +71,14 @@ export class CodeStore {
     this.#index = index
   }
 
-  /** @param words the batch as words; they and the module are copied */
-  add({ generation, regions }: Batch, words: Int32Array, module: Uint8Array): void {
+  /**
+   * Returns its number, 0 if it is not kept.
+   *
+   * @param words the batch as words; they and the module are copied
+   */
+  add({ generation, regions }: Batch, words: Int32Array, module: Uint8Array): number {
     // What has no place any more is of no use to anybody.
-    if (generation < this.#generation) return
+    if (generation < this.#generation) return 0
     if (generation > this.#generation) this.#clear(generation)
     const number = this.#next++
     const batch = { words: words.slice(), module: module.slice() }
@@ -87,6 +91,7 @@ export class CodeStore {
       this.#bytes -= sizeOf(old)
       this.#batches.delete(oldest)
     }
+    return number
   }
 
   #clear(generation: number): void {
