@@ -1,6 +1,6 @@
 /**
- * Taking over code that was compiled for another vCPU: what it was made from must still stand in memory, and from now on writes to it must
- * end it here, too, although this vCPU has not decoded all of it.
+ * Taking over code that was compiled for another vCPU: what it was made from must still stand in memory, and from now on
+ * writes to it must end it here, too, although this vCPU has not decoded all of it.
  */
 import { RECF_WARM, REC_DISP, REC_FLAGS, REC_LEN, REC_LINK, REC_OP, REC_SIZE } from '../../abi/record.ts'
 import { HANDLER_CROSS, HANDLER_REGION } from '../../isa/handlers.ts'
@@ -71,7 +71,7 @@ function hold(kernel: AdoptingKernel, region: Region, address: number): boolean 
 }
 
 /** By page, a bit for each 64 bytes that hold code of a region. */
-export function chunksOf({ blocks }: Region): Map<number, bigint> {
+function chunksOf({ blocks }: Region): Map<number, bigint> {
   const pages = new Map<number, Uint32Array>()
   for (const { records } of blocks) {
     for (const { rip, record } of records) {

@@ -1,7 +1,7 @@
 /**
  * Where compiled code has its functions, structs and links: the same places for all vCPUs of a machine, in their tables and at
- * the same distance from their CPU structs, so that they may use the same code. Each place is used once; when there are no more, a new generation
- * begins, and whoever comes by drops what it has of the old one.
+ * the same distance from their CPU structs, so that they may use the same code. Each place is used once; when there are no
+ * more, a new generation begins, and whoever comes by drops what it has of the old one.
  */
 import { LINK_SIZE, REGION_SIZE } from '../../abi/code-cache.ts'
 import { CPU_REGIONS, CPU_REGIONS_BYTES, VM_CODE_PLACES } from '../../abi/layout.ts'

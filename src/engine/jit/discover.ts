@@ -1,7 +1,7 @@
 /**
  * Which code a region is made of: the decoded blocks that its entry reaches by direct branches, and by indirect jumps as far
- * as their targets are known (jump-targets.ts), within the entry's page and its neighbours as far as their gfns are known. Only what the interpreter has decoded is taken: code that never ran
- * stays outside, and is reached through an exit.
+ * as their targets are known (jump-targets.ts), within the entry's page and its neighbours as far as their gfns are known.
+ * Only what the interpreter has decoded is taken: code that never ran stays outside, and is reached through an exit.
  *
  * Small callees of direct calls are part of it, too, a copy for each call: code is found by context and RIP. Context 0 is the
  * region's own code; another stands for one call, and knows where its returns lead.

@@ -1,6 +1,7 @@
 /**
  * Where a vCPU and the thread that generates code exchange a batch, or the number of one that was made already, and its module: a
- * SharedArrayBuffer for each vCPU, one batch at a time. The vCPU never waits: it looks when the other side has set REQ_JIT, or when it has more to compile.
+ * SharedArrayBuffer for each vCPU, one batch at a time. The vCPU never waits: it looks when the other side has set REQ_JIT, or
+ * when it has more to compile.
  *
  *   0 i32 MAIL_IDLE; MAIL_BATCH, MAIL_FETCH (the vCPU's turn is over); MAIL_MODULE (the compiler's is)
  *   4 i32 bytes of the module, 0 = there was no room for it, or it is not kept any more

@@ -130,6 +130,7 @@ describe('compiled code', () => {
     const mode = Number(loopKey() & 0xffn)
     const at = (gpa: number): number => kernel.code_peek(BigInt(gpa), mode) >>> 0
     const entry = [LOOP_AT, CODE + 15, ODD_AT].map(at).find((record) => opAt(record) === HANDLER_REGION) ?? 0
+    expect(entry).toBeGreaterThan(0)
     const struct = vm.view.getUint32(entry + REC_IMM + 4, true)
     expect(kernel.jit_region(struct, at(STEP_AT - 3))).toBe(1)
     expect(opAt(entry)).not.toBe(HANDLER_REGION)
@@ -159,11 +160,16 @@ describe('compiled code', () => {
 
   test('of a place that the index has wrong is not used', () => {
     run(0, SOON, true)
-    const found = index.find(loopKey())
-    const other = (BigInt(ODD_AT) << 8n) | (loopKey() & 0xffn)
-    index.enter(other, found?.batch ?? 0, found?.region ?? 0)
-    index.enter(loopKey(), found?.batch ?? 0, 23)
+    const places = [LOOP_AT, CODE + 15, ODD_AT].map((at) => (BigInt(at) << 8n) | (loopKey() & 0xffn))
+    const found = places.map((place) => index.find(place))
+    // Each leads to another's code; the last one to none.
+    for (const [i, place] of places.entries()) {
+      const { batch, region } = found[(i + 1) % places.length] ?? { batch: 0, region: 0 }
+      expect(batch).toBeGreaterThan(0)
+      index.enter(place, batch, place === places.at(-1) ? 23 : region)
+    }
     expect(run(1, NEVER, true)).toBe(ROUNDS * 1.5)
+    expect(stat(1, abi.JIT_STAT_SHARED)).toBe(0)
   })
 })
 
