@@ -103,17 +103,18 @@ describe('openssl agrees with the host', () => {
 
 describe('python3', () => {
   test('computes as its own tests of arithmetic and floating point demand', async () => {
-    // Two processes, one for each vCPU; their lists take about as long.
+    // Two processes, one for each vCPU; their lists take about as long. Left out are the tests that
+    // compare two times they took, which a busy host fails.
     const lists = [
       'test_math test_float test_cmath test_complex',
       'test_long test_int test_strtod test_struct',
     ]
     const runs = lists.map((list, i) => {
-      const modules = list.split(' ').map((name) => `test.${name}`)
-      return `python3 -m unittest ${modules.join(' ')} > /tmp/py${i} 2>&1 &`
+      const command = `python3 -m test -i '*test_denial_of_service_prevented*' ${list}`
+      return `${command} > /tmp/py${i} 2>&1 &`
     })
     const output = await guest.check(`${runs.join(' ')} wait; tail -n 30 /tmp/py0 /tmp/py1`, 600_000)
-    expect(output.match(/^OK/gm)?.length, output).toBe(2)
+    expect(output.match(/^== Tests result: SUCCESS ==/gm)?.length, output).toBe(2)
   }, 620_000)
 })
 
