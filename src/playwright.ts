@@ -34,9 +34,12 @@ export interface OpenGuestOptions {
 }
 
 export interface GuestPage {
-  /** Waits for the boot entry's prompt, or any text or expression, on the console. */
+  /** Waits for a machine and the boot entry's prompt, or any text or expression, on its console. */
   waitForPrompt(pattern?: string | RegExp, timeoutMs?: number): Promise<void>
-  /** Runs a shell command; output and exit status. */
+  /**
+   * Runs a shell command; output and exit status. The first one after a boot waits for the boot entry's prompt: a
+   * shell that has not started yet would lose what it is sent.
+   */
   run(command: string, timeoutMs?: number): Promise<{ output: string; status: number }>
   /** The output of a command that must succeed. */
   check(command: string, timeoutMs?: number): Promise<string>
@@ -69,6 +72,9 @@ interface PageGlobals {
 
 const DEFAULT_TIMEOUT_MS = 60_000
 
+/** Pages whose guest has shown a prompt, or what their user waited for instead, since it was started. */
+const prompted = new WeakSet<PageLike>()
+
 /** Opens the page, boots, and returns when the machine runs. Rejects with the page's own error message if it cannot. */
 export async function openGuest(page: PageLike, options: OpenGuestOptions): Promise<GuestPage> {
   const url = new URL(options.url)
@@ -76,6 +82,7 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
   if (options.cpus !== undefined) url.searchParams.set('cpus', String(options.cpus))
   if (options.memory !== undefined) url.searchParams.set('memory', options.memory)
   await page.goto(url.href)
+  prompted.delete(page)
   await page.waitForFunction(
     () => {
       const error = document.getElementById('error')
@@ -94,13 +101,40 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
   return guestPage(page)
 }
 
+/** A pattern of undefined is the boot entry's prompt. The wait includes that for a machine. */
+async function waitForText(
+  page: PageLike,
+  pattern: string | RegExp | undefined,
+  timeoutMs: number,
+): Promise<void> {
+  const expression = pattern instanceof RegExp ? { source: pattern.source, flags: pattern.flags } : undefined
+  const text = typeof pattern === 'string' ? pattern : undefined
+  const started = Date.now()
+  await page.waitForFunction(() => (globalThis as PageGlobals).webkvm?.machine !== undefined, undefined, {
+    timeout: timeoutMs,
+  })
+  await page.evaluate(
+    async (wanted) => {
+      const { webkvm } = globalThis as PageGlobals
+      const match =
+        wanted.expression === undefined
+          ? (wanted.text ?? webkvm?.prompt ?? '# ')
+          : new RegExp(wanted.expression.source, wanted.expression.flags)
+      await webkvm?.machine?.console.waitForText(match, { timeoutMs: wanted.timeoutMs })
+    },
+    { expression, text, timeoutMs: Math.max(1, timeoutMs - (Date.now() - started)) },
+  )
+  prompted.add(page)
+}
+
 /** Drives the machine of a page that was started by other means, such as the form for one's own kernel. */
 export function guestPage(page: PageLike): GuestPage {
-  const run = (
+  const run = async (
     command: string,
     timeoutMs = DEFAULT_TIMEOUT_MS,
-  ): Promise<{ output: string; status: number }> =>
-    page.evaluate(
+  ): Promise<{ output: string; status: number }> => {
+    if (!prompted.has(page)) await waitForText(page, undefined, timeoutMs)
+    return page.evaluate(
       ([text, timeout]) => {
         const machine = (globalThis as PageGlobals).webkvm?.machine
         if (machine === undefined) throw new Error('no machine runs in this page')
@@ -108,24 +142,10 @@ export function guestPage(page: PageLike): GuestPage {
       },
       [command, timeoutMs] as const,
     )
+  }
   return {
     run,
-    async waitForPrompt(pattern, timeoutMs = DEFAULT_TIMEOUT_MS) {
-      const expression =
-        pattern instanceof RegExp ? { source: pattern.source, flags: pattern.flags } : undefined
-      const text = typeof pattern === 'string' ? pattern : undefined
-      await page.evaluate(
-        async (wanted) => {
-          const { webkvm } = globalThis as PageGlobals
-          const match =
-            wanted.expression === undefined
-              ? (wanted.text ?? webkvm?.prompt ?? '# ')
-              : new RegExp(wanted.expression.source, wanted.expression.flags)
-          await webkvm?.machine?.console.waitForText(match, { timeoutMs: wanted.timeoutMs })
-        },
-        { expression, text, timeoutMs },
-      )
-    },
+    waitForPrompt: (pattern, timeoutMs = DEFAULT_TIMEOUT_MS) => waitForText(page, pattern, timeoutMs),
     async check(command, timeoutMs) {
       const { output, status } = await run(command, timeoutMs)
       if (status !== 0) throw new Error(`guest command failed with status ${status}: ${command}\n${output}`)
@@ -139,6 +159,7 @@ export function guestPage(page: PageLike): GuestPage {
       await page.evaluate(async () => {
         await (globalThis as PageGlobals).webkvm?.machine?.once('reset')
       }, undefined)
+      prompted.delete(page)
     },
     async waitForState(state, timeoutMs = DEFAULT_TIMEOUT_MS) {
       await page.waitForFunction(
