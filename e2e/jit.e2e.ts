@@ -39,14 +39,26 @@ const ANSWERS = [
   '',
 ].join('\n')
 
+/** By --jit: of the instructions of boot and script, at least so many in compiled code. */
+const COMPILED_SHARES = { off: 0, on: 0.3, 1: 0.7 } as const
+
+/** Of the instructions that --stats prints, those in compiled code. */
+function compiledShare(stats: string): number {
+  const count = (name: string): number => Number(new RegExp(`^ *${name} +(\\d+)$`, 'm').exec(stats)?.[1] ?? 0)
+  return count('compiled') / count('instructions')
+}
+
 describe.each(['default', 'i386-686-pae'])('%s', (guest) => {
-  test.each(['off', 'on', '1'])('boots and computes with --jit %s', async (jit) => {
+  test.each(Object.entries(COMPILED_SHARES))('boots and computes with --jit %s', async (jit, share) => {
     const cli = run('--guest', guest, '--jit', jit, '--stats')
     await cli.waitFor('webkvm:~# ', BOOT_TIMEOUT_MS)
     expect(await cli.shell(SCRIPT)).toBe(ANSWERS)
     expect(kernelTrouble(await cli.shell('dmesg'))).toEqual([])
     cli.send('poweroff\n')
     expect((await cli.end()).status).toBe(0)
+    const compiled = compiledShare(cli.stderr)
+    if (jit === 'off') expect(compiled).toBe(0)
+    else expect(compiled).toBeGreaterThan(share)
   })
 })
 

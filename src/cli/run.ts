@@ -200,8 +200,15 @@ function printTrace(machine: Machine, limit: number): void {
 
 function printStats(machine: Machine): void {
   const stats = machine.stats()
+  const { jit } = stats
   const lines = [
     `instructions ${stats.instructions}`,
+    ...(jit === undefined
+      ? []
+      : [
+          `  compiled     ${jit.instructions}`,
+          `regions      ${jit.regions} compiled, ${jit.shared} shared, ${jit.evicted} evicted, ${jit.modules} modules`,
+        ]),
     `exits        ${stats.exits}`,
     ...Object.entries(stats.exitsByKind).map(([kind, count]) => `  ${kind.padEnd(12)} ${count}`),
   ]

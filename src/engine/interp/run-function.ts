@@ -24,6 +24,10 @@ import {
   FAULT_HAS_ERROR,
   FAULT_VALID,
   CPU_FAULT_ERROR,
+  CPU_GRANTED,
+  CPU_INSNS,
+  CPU_JIT_STATS,
+  JIT_STAT_INSTRUCTIONS,
   MODE_FLAT,
   TLB_EXEC,
   TLB_GFN,
@@ -469,11 +473,18 @@ function emitDispatch(code: CodeBuilder, support: Support, cases: readonly Inlin
   code.get(l.slot).i32(STATUS_TRANSFER).op('i32.eq').brIf(t.transfer).br(t.fault)
 }
 
+const COMPILED = CPU_JIT_STATS + JIT_STAT_INSTRUCTIONS
+
 /** Compiled code: it comes back with a near transfer to make, or with everything to be looked at. */
 function emitRegion(code: CodeBuilder, support: Support, { l, t, regionType, regions }: Dispatch): void {
-  code.get(CPU).get(CPU).op('i64.load', CPU_PCBASE)
-  code.get(l.quota).get(l.rec).op('i32.sub').i32(REC_SHIFT).op('i32.shr_s').i32(0)
+  code.get(l.quota).get(l.rec).op('i32.sub').i32(REC_SHIFT).op('i32.shr_s').set(l.slot)
+  pushRetired(code, () => code.get(l.slot))
+  code.set(l.page)
+  code.get(CPU).get(CPU).op('i64.load', CPU_PCBASE).get(l.slot).i32(0)
   code.get(l.rec).op('i32.load', REC_IMM).callIndirect(regionType, regions).set(l.slot)
+  code.get(CPU).get(CPU).op('f64.load', COMPILED)
+  pushRetired(code, () => code.get(CPU).op('i32.load', CPU_BUDGET))
+  code.get(l.page).op('i64.sub').op('f64.convert_i64_s').op('f64.add').op('f64.store', COMPILED)
   code.get(CPU).op('i32.load', CPU_CC_KIND).if()
   code.get(CPU).call(support.index('cc_commit')).end()
   code.get(CPU).op('i32.load', CPU_BUDGET).i32(REC_SHIFT).op('i32.shl').set(l.remaining)
@@ -483,6 +494,14 @@ function emitRegion(code: CodeBuilder, support: Support, { l, t, regionType, reg
   code.br(t.arrived).end()
   code.get(CPU).op('i64.load', CPU_NEXT_RIP).set(l.target)
   code.i32(0).set(l.from).br(t.arrived)
+}
+
+/** Pushes how many instructions were retired so far, with a number of them left of those that were granted. */
+function pushRetired(code: CodeBuilder, left: () => void): void {
+  code.get(CPU).op('i64.load', CPU_INSNS)
+  code.get(CPU).op('i32.load', CPU_GRANTED)
+  left()
+  code.op('i32.sub').op('i64.extend_i32_s').op('i64.add')
 }
 
 function emitCount(code: CodeBuilder, l: Locals, at: number): void {

@@ -68,6 +68,7 @@ function check(parts: readonly CodePart[], contexts: number): void {
   const compiled = runCode(vm, parts, WARM)
   expect(compiled.registers).toEqual(interpreted.registers)
   expect(compiled.instructions).toBe(interpreted.instructions)
+  expect(compiled.compiled).toBeGreaterThan(0.7 * compiled.instructions)
 }
 
 /** rdx = rdx * 5 + rcx, by way of the stack. */

@@ -74,6 +74,7 @@ describe('a threaded interpreter', () => {
     const compiled = run(code, WARM)
     expect(compiled.registers).toEqual(interpreted.registers)
     expect(compiled.instructions).toBe(interpreted.instructions)
+    expect(compiled.compiled).toBeGreaterThan(0.7 * compiled.instructions)
     expect(interpreted.indirect).toBeGreaterThan(ROUNDS * 0.9)
     expect(compiled.indirect).toBeLessThan(ROUNDS / 10)
   })

@@ -86,7 +86,8 @@ describe('compiled code at the ends of pages', () => {
       const bytes = data.bytes.subarray(page * 4096, (page + 1) * 4096)
       vm.write(DATA + (PAGES - 1 - page) * 4096, bytes)
     }
-    const { registers, instructions } = runCode(vm, [{ address: CODE, bytes: a.bytes() }], mask)
+    const { registers, instructions, compiled } = runCode(vm, [{ address: CODE, bytes: a.bytes() }], mask)
+    if (mask === WARM) expect(compiled).toBeGreaterThan(0.7 * instructions)
     const after = new Uint8Array(vm.memory.buffer, vm.host(DATA), PAGES * 4096).slice()
     return { registers, instructions, after: Buffer.from(after).toString('base64') }
   }

@@ -18,6 +18,8 @@ const PROGRAMS = Number(process.env['RANDOM_PROGRAMS'] ?? 60)
 const FIRST = Number(process.env['RANDOM_FIRST'] ?? 0)
 /** CPU_JIT_MASK. Compiled at the first branch, regions are small; later they hold what the branches in between reached. */
 const MASKS = [0, 3]
+/** Of the instructions, at least; the rest runs once or twice, or faults. */
+const COMPILED_SHARE = 0.3
 const TIMEOUT_MS = 120_000 + PROGRAMS * 4000
 
 let vm: TestVm
@@ -30,7 +32,7 @@ beforeAll(async () => {
 
 describe.each([64, 32] as const)('programs of %d-bit code', (bits) => {
   test.each(MASKS)('do the same compiled, with mask %d', { timeout: TIMEOUT_MS }, (mask) => {
-    let compiled = 0
+    let [regions, compiled, instructions] = [0, 0, 0]
     let ended = 0
     for (let seed = FIRST; seed < FIRST + PROGRAMS; seed++) {
       const program = makeProgram(bits, `p${seed}`)
@@ -38,10 +40,13 @@ describe.each([64, 32] as const)('programs of %d-bit code', (bits) => {
       const outcome = runProgram(vm, program, mask)
       expect(differences(program, interpreted, outcome), `seed ${seed}`).toEqual([])
       expect(interpreted.regions).toBe(0)
-      compiled += outcome.regions
+      regions += outcome.regions
+      compiled += outcome.compiled
+      instructions += outcome.instructions
       if (!outcome.endless) ended++
     }
-    expect(compiled).toBeGreaterThan(PROGRAMS * 5)
+    expect(regions).toBeGreaterThan(PROGRAMS * 5)
+    expect(compiled).toBeGreaterThan(instructions * COMPILED_SHARE)
     expect(ended).toBeGreaterThan(PROGRAMS * 0.9)
   })
 })
@@ -50,15 +55,18 @@ test.each([64, 32] as const)(
   'programs of %d-bit code do the same where modules come late',
   { timeout: TIMEOUT_MS },
   (bits) => {
-    let compiled = 0
+    let [regions, compiled, instructions] = [0, 0, 0]
     for (let seed = FIRST; seed < FIRST + PROGRAMS; seed++) {
       const program = makeProgram(bits, `p${seed}`)
       const interpreted = runProgram(vm, program, JIT_OFF)
       const outcome = runProgram(remote, program, 0)
       expect(differences(program, interpreted, outcome), `seed ${seed}`).toEqual([])
-      compiled += outcome.regions
+      regions += outcome.regions
+      compiled += outcome.compiled
+      instructions += outcome.instructions
     }
-    expect(compiled).toBeGreaterThan(PROGRAMS / 4)
+    expect(regions).toBeGreaterThan(PROGRAMS / 4)
+    expect(compiled).toBeGreaterThan(instructions * COMPILED_SHARE)
   },
 )
 

@@ -15,6 +15,8 @@ export interface CodeOutcome {
   /** RAX to RDI. */
   readonly registers: readonly bigint[]
   readonly instructions: number
+  /** Of the instructions, those in compiled code. */
+  readonly compiled: number
   /** Indirect branches and returns that the interpreter followed. */
   readonly indirect: number
   readonly yields: number
@@ -33,11 +35,18 @@ export function runCode(vm: TestVm, parts: readonly CodePart[], mask: number): C
   vm.view.setUint32(cpu + abi.CPU_JIT_QUEUED, 0, true)
   vm.view.setUint32(cpu + abi.CPU_JIT_MASK, mask, true)
   const count = (): number => Number(vm.view.getBigUint64(cpu + abi.CPU_INSNS, true))
-  const before = count()
+  const compiled = (): number => vm.view.getFloat64(cpu + abi.CPU_JIT_STATS + abi.JIT_STAT_INSTRUCTIONS, true)
+  const before = { all: count(), compiled: compiled() }
   let yields = 0
   while (vm.engines[0]?.run() === abi.EXITREASON_YIELD) yields++
   const registers = Array.from({ length: 8 }, (_, i) => gpr(vm, i))
-  return { registers, instructions: count() - before, indirect: indirectBranches(vm, cpu), yields }
+  return {
+    registers,
+    instructions: count() - before.all,
+    compiled: compiled() - before.compiled,
+    indirect: indirectBranches(vm, cpu),
+    yields,
+  }
 }
 
 function indirectBranches({ view }: TestVm, cpu: number): number {

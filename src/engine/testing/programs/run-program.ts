@@ -48,8 +48,10 @@ export interface Outcome {
   readonly endless: boolean
   readonly registers: readonly string[]
   readonly memory: Uint8Array
-  /** Regions compiled and instructions run as they came to an end. */
   readonly regions: number
+  /** Instructions retired, and those of them in compiled code. */
+  readonly instructions: number
+  readonly compiled: number
   /** Regions dropped because there was too much. */
   readonly evicted: number
   /** Bytes of modules that were alive at the end. */
@@ -66,16 +68,25 @@ export function runProgram(vm: TestVm, program: Program, mask: number): Outcome 
   const cpu = vm.cpus[0] ?? 0
   loadImage(vm, program)
   vm.view.setUint32(cpu + abi.CPU_JIT_MASK, mask, true)
-  const [before, evicted] = [statOf(vm, abi.JIT_STAT_REGIONS), statOf(vm, abi.JIT_STAT_EVICTED)]
+  const counts = (): Pick<Outcome, 'regions' | 'evicted' | 'instructions' | 'compiled'> => ({
+    regions: statOf(vm, abi.JIT_STAT_REGIONS),
+    evicted: statOf(vm, abi.JIT_STAT_EVICTED),
+    instructions: Number(vm.view.getBigUint64(cpu + abi.CPU_INSNS, true)),
+    compiled: statOf(vm, abi.JIT_STAT_INSTRUCTIONS),
+  })
+  const before = counts()
   const yields = mask === JIT_OFF ? YIELDS_MAX : COMPILED_YIELDS_MAX
   let reason: number = abi.EXITREASON_YIELD
   for (let n = 0; n < yields && reason === abi.EXITREASON_YIELD; n++) reason = vm.engines[0]?.run() ?? reason
+  const after = counts()
   return {
     endless: reason !== abi.EXITREASON_SHUTDOWN,
     registers: [`reason=${reason}`, ...registersOf(vm)],
     memory: guestMemory(vm).slice(),
-    regions: statOf(vm, abi.JIT_STAT_REGIONS) - before,
-    evicted: statOf(vm, abi.JIT_STAT_EVICTED) - evicted,
+    regions: after.regions - before.regions,
+    evicted: after.evicted - before.evicted,
+    instructions: after.instructions - before.instructions,
+    compiled: after.compiled - before.compiled,
     bytes: statOf(vm, abi.JIT_STAT_BYTES),
   }
 }
