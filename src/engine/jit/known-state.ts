@@ -10,14 +10,16 @@
  */
 import { CC_CANONICAL, CC_NONE } from '../../abi/jit.ts'
 import type { CodeBuilder } from '../../wasm/code.ts'
+import { exitPointOf } from '../emit/ir.ts'
 import type { Statement } from '../emit/ir.ts'
 import { loadOp, storeOp } from '../interp/record-emit.ts'
 import { CC_A, CC_B, CC_KIND, CC_RES, bit, listed, offsetOf, typeOf } from './registers.ts'
 
 /** Parameter 0 of a region's function. */
 const CPU = 0
+const FLAGS = bit(CC_KIND) | bit(CC_A) | bit(CC_B) | bit(CC_RES)
 
-interface State {
+export interface State {
   /** Registers whose locals are as the struct is, or newer: a bit each, 0 to 31 and the rest. */
   readonly low: number
   readonly high: number
@@ -25,6 +27,14 @@ interface State {
   readonly pending: boolean
   /** CC_KIND of what is pending, as far as it is known. */
   readonly kind: number | undefined
+}
+
+/** Where several ways meet: nothing is known but that the flags are in their locals, or if those say CC_NONE in the struct. */
+export const MERGED: State = {
+  low: 0,
+  high: [CC_KIND, CC_A, CC_B, CC_RES].reduce((bits, reg) => bits | (1 << (reg - 32)), 0),
+  pending: true,
+  kind: undefined,
 }
 
 export class KnownState {
@@ -114,17 +124,29 @@ export class KnownState {
   /** Brings the flags of the struct up to date. */
   storeFlags(): void {
     if (!this.#pending) return
-    this.storeFlagLocals(this.#kind)
+    if (this.#kind === undefined) this.storeFlagLocals()
+    else this.#storeFlagsOf(this.#kind)
     this.#pending = false
   }
 
-  /** Stores the locals of the flags, of a kind as far as it is known. */
-  storeFlagLocals(kind: number | undefined): void {
+  /** Stores the locals of the flags, unless they say that the struct has them. */
+  storeFlagLocals(): void {
+    const code = this.#code.get(this.local(CC_KIND)).if()
+    this.#storeFlagsOf(undefined)
+    code.end()
+  }
+
+  #storeFlagsOf(kind: number | undefined): void {
     if (kind === undefined) this.#store(CC_KIND)
     else this.#code.get(CPU).i32(kind).op('i32.store', offsetOf(CC_KIND))
     this.#store(CC_A)
     if (kind !== CC_CANONICAL) this.#store(CC_B)
     this.#store(CC_RES)
+  }
+
+  /** Towards a block that finds the flags where MERGED says. */
+  mergeFlags(): void {
+    if (!this.#pending) this.#code.i32(CC_NONE).set(this.local(CC_KIND))
   }
 
   #has(reg: number): boolean {
@@ -210,4 +232,42 @@ function walk(statements: readonly Statement[], behind: Later, top: boolean, dea
     }
   }
   return { set, unread }
+}
+
+/** False: flags are set before anybody could look at those that there were. */
+export function looksAtFlags(statements: readonly Statement[]): boolean {
+  return flagsFate(statements) !== 'set'
+}
+
+function flagsFate(statements: readonly Statement[]): 'read' | 'set' | 'kept' {
+  for (const statement of statements) {
+    switch (statement.kind) {
+      case 'let': {
+        const { node } = statement
+        if (node.kind === 'reg' && FLAGS & bit(Number(node.value))) return 'read'
+        break
+      }
+      case 'setReg':
+        if (statement.reg === CC_KIND) return 'set'
+        break
+      case 'if':
+        if (flagsFate(statement.then) === 'read' || flagsFate(statement.otherwise) === 'read') return 'read'
+        break
+      case 'unless':
+        if (flagsFate(statement.rare) === 'read') return 'read'
+        break
+      case 'loop':
+        if (flagsFate(statement.body) === 'read') return 'read'
+        break
+      case 'goto':
+      case 'transfer':
+      case 'leave':
+        return 'read'
+      default: {
+        const at = exitPointOf(statement)
+        if (at && !at.flags) return 'read'
+      }
+    }
+  }
+  return 'kept'
 }

@@ -30,7 +30,7 @@ import { tlbEntryIn } from '../interp/support.ts'
 import { keyOf } from './discover.ts'
 import type { Region } from './discover.ts'
 import { findHash } from './perfect-hash.ts'
-import { KnownState, deadWrites } from './known-state.ts'
+import { KnownState, MERGED, deadWrites, looksAtFlags } from './known-state.ts'
 import { predecessorsOf, record, successorsOf, transferOf } from './region-blocks.ts'
 import type { RecordedBlock } from './region-blocks.ts'
 import { RegionMemory } from './region-memory.ts'
@@ -79,6 +79,8 @@ class RegionCode implements BackEnd, Exits {
   readonly #carried: ReadonlyMap<number, readonly number[]>
   /** How many ways lead to each block. */
   readonly #ways: readonly number[]
+  /** Blocks that the junction leads to. */
+  readonly #jumpedTo: ReadonlySet<number>
   readonly #pool: LocalPool
   readonly #labels = new Map<number, Label>()
   readonly #exit = new Label('exit')
@@ -106,6 +108,7 @@ class RegionCode implements BackEnd, Exits {
     this.#known = new KnownState(this.#code)
     this.#carried = carriedBy(this.#recorded, this.#shape, this.#successors, this.#junction)
     this.#ways = waysTo(region, this.#successors)
+    this.#jumpedTo = new Set(this.#successors[this.#junction])
     this.#site = this.#code.local('i64')
     this.#tlb = this.#code.local('i32')
     this.#memory = new RegionMemory({
@@ -130,7 +133,7 @@ class RegionCode implements BackEnd, Exits {
     code.block(this.#exit).block(this.#flagsExit)
     this.#tree(0)
     code.end() // exit with flags
-    this.#known.storeFlagLocals(undefined)
+    this.#known.storeFlagLocals()
     code.end() // exit
     const how = this.#pool.take('i32')
     code.get(this.#site).op('i32.wrap_i64').tee(how)
@@ -231,7 +234,7 @@ class RegionCode implements BackEnd, Exits {
     const entry = this.#recorded[index]
     if (!entry) throw new Error('unreachable')
     this.#block = index
-    this.#known.begin(this.#knownAt.get(index))
+    this.#known.begin(this.#meetsWithFlags(index) ? MERGED : this.#knownAt.get(index))
     for (const reg of this.#carried.get(index) ?? []) this.#known.know(reg)
     this.#pool.reset()
     this.#memory.begin()
@@ -289,14 +292,25 @@ class RegionCode implements BackEnd, Exits {
   /** Goes on at another block of the region, if nothing speaks against it. The budget is settled. */
   #enter(to: number, rip: number): void {
     const code = this.#code
-    // A block that several ways lead to finds everything in the CPU struct.
-    const alone = to !== 0 && this.#ways[to] === 1 && this.#block !== this.#junction
-    if (!alone) this.#known.storeFlags()
+    // A block that several ways lead to finds everything but the flags in the CPU struct.
+    const alone = this.#isAlone(to)
     if (this.#isBack(to)) this.#ifUsedUp(() => this.#exitAt(this.#siteOf(rip, 0)))
     this.#checkPage(rip)
     if (alone) this.#knownAt.set(to, this.#known.snapshot)
+    else if (this.#meetsWithFlags(to)) this.#known.mergeFlags()
     for (const reg of this.#carried.get(to) ?? []) this.#known.read(reg)
     code.br(this.#labelOf(to))
+  }
+
+  /** Only one way leads to a block. */
+  #isAlone(block: number): boolean {
+    return block !== 0 && block !== this.#junction && this.#ways[block] === 1 && !this.#jumpedTo.has(block)
+  }
+
+  /** Several ways lead to a block, and somebody may look at the flags that they bring. */
+  #meetsWithFlags(block: number): boolean {
+    if (this.#isAlone(block) || (this.#ways[block] ?? 0) === 0) return false
+    return block === this.#junction || looksAtFlags(this.#recorded[block]?.statements ?? [])
   }
 
   #labelOf(block: number): Label {
@@ -314,12 +328,12 @@ class RegionCode implements BackEnd, Exits {
   /** From an indirect jump, its target in #jump, to the junction. */
   #toJunction(): void {
     const code = this.#code
-    this.#known.storeFlags()
     if (this.#isBack(this.#junction))
       this.#ifUsedUp(() => {
         code.get(CPU).get(this.#jump).op('i64.store', CPU_RIP)
         this.#exitAt(SITE_OUT)
       })
+    if (this.#meetsWithFlags(this.#junction)) this.#known.mergeFlags()
     code.br(this.#labelOf(this.#junction))
   }
 
@@ -345,9 +359,10 @@ class RegionCode implements BackEnd, Exits {
       code.get(this.#jump)
       this.pushRip(rip)
       code.op('i64.ne').expect(false).brIf(miss)
-      this.#enter(to, rip)
+      this.aside(() => this.#enter(to, rip))
     }
     code.end() // miss
+    this.#known.storeFlags()
     code.get(CPU).get(this.#jump).get(BUDGET).get(DEPTH)
     code.returnCall(this.#target.imports.index('dispatch'))
     code.op('unreachable')
