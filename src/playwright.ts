@@ -58,6 +58,7 @@ interface PageGlobals {
       readonly state: string
       once(event: 'reset'): Promise<unknown>
       readonly console: {
+        readonly mark: number
         send(text: string): void
         waitForText(pattern: string | RegExp, options: { timeoutMs: number; from?: number }): Promise<unknown>
       }
@@ -75,6 +76,9 @@ const DEFAULT_TIMEOUT_MS = 60_000
 /** Pages whose guest has shown a prompt, or what their user waited for instead, since it was started. */
 const prompted = new WeakSet<PageLike>()
 
+/** Where the console's output of the boot at hand begins, of pages whose guest was reset. */
+const bootMarks = new WeakMap<PageLike, number>()
+
 /** Opens the page, boots, and returns when the machine runs. Rejects with the page's own error message if it cannot. */
 export async function openGuest(page: PageLike, options: OpenGuestOptions): Promise<GuestPage> {
   const url = new URL(options.url)
@@ -83,6 +87,7 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
   if (options.memory !== undefined) url.searchParams.set('memory', options.memory)
   await page.goto(url.href)
   prompted.delete(page)
+  bootMarks.delete(page)
   await page.waitForFunction(
     () => {
       const error = document.getElementById('error')
@@ -101,11 +106,12 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
   return guestPage(page)
 }
 
-/** A pattern of undefined is the boot entry's prompt. The wait includes that for a machine. */
+/** A pattern of undefined is the boot entry's prompt; `from` is where to search from. The wait includes that for a machine. */
 async function waitForText(
   page: PageLike,
   pattern: string | RegExp | undefined,
   timeoutMs: number,
+  from?: number,
 ): Promise<void> {
   const expression = pattern instanceof RegExp ? { source: pattern.source, flags: pattern.flags } : undefined
   const text = typeof pattern === 'string' ? pattern : undefined
@@ -120,9 +126,11 @@ async function waitForText(
         wanted.expression === undefined
           ? (wanted.text ?? webkvm?.prompt ?? '# ')
           : new RegExp(wanted.expression.source, wanted.expression.flags)
-      await webkvm?.machine?.console.waitForText(match, { timeoutMs: wanted.timeoutMs })
+      const { timeoutMs: left, from: mark } = wanted
+      const options = mark === undefined ? { timeoutMs: left } : { timeoutMs: left, from: mark }
+      await webkvm?.machine?.console.waitForText(match, options)
     },
-    { expression, text, timeoutMs: Math.max(1, timeoutMs - (Date.now() - started)) },
+    { expression, text, from, timeoutMs: Math.max(1, timeoutMs - (Date.now() - started)) },
   )
   prompted.add(page)
 }
@@ -133,7 +141,8 @@ export function guestPage(page: PageLike): GuestPage {
     command: string,
     timeoutMs = DEFAULT_TIMEOUT_MS,
   ): Promise<{ output: string; status: number }> => {
-    if (!prompted.has(page)) await waitForText(page, undefined, timeoutMs)
+    // Somebody else may have waited for the prompt already: all output of this boot counts.
+    if (!prompted.has(page)) await waitForText(page, undefined, timeoutMs, bootMarks.get(page) ?? 0)
     return page.evaluate(
       ([text, timeout]) => {
         const machine = (globalThis as PageGlobals).webkvm?.machine
@@ -156,9 +165,12 @@ export function guestPage(page: PageLike): GuestPage {
     screenText: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.screenText() ?? '', undefined),
     state: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.machine?.state ?? 'none', undefined),
     async waitForReset() {
-      await page.evaluate(async () => {
-        await (globalThis as PageGlobals).webkvm?.machine?.once('reset')
+      const mark = await page.evaluate(async () => {
+        const machine = (globalThis as PageGlobals).webkvm?.machine
+        await machine?.once('reset')
+        return machine?.console.mark ?? 0
       }, undefined)
+      bootMarks.set(page, mark)
       prompted.delete(page)
     },
     async waitForState(state, timeoutMs = DEFAULT_TIMEOUT_MS) {
