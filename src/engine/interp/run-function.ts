@@ -83,6 +83,7 @@ interface Locals {
   readonly slot: number
   readonly target: number
   readonly page: number
+  readonly retired: number
   readonly gpa: number
   readonly key: number
 }
@@ -104,6 +105,7 @@ export function emitRun(
     slot: code.local('i32'),
     target: code.local('i64'),
     page: code.local('i64'),
+    retired: code.local('i64'),
     gpa: code.local('i64'),
     key: code.local('i64'),
   }
@@ -479,12 +481,12 @@ const COMPILED = CPU_JIT_STATS + JIT_STAT_INSTRUCTIONS
 function emitRegion(code: CodeBuilder, support: Support, { l, t, regionType, regions }: Dispatch): void {
   code.get(l.quota).get(l.rec).op('i32.sub').i32(REC_SHIFT).op('i32.shr_s').set(l.slot)
   pushRetired(code, () => code.get(l.slot))
-  code.set(l.page)
+  code.set(l.retired)
   code.get(CPU).get(CPU).op('i64.load', CPU_PCBASE).get(l.slot).i32(0)
   code.get(l.rec).op('i32.load', REC_IMM).callIndirect(regionType, regions).set(l.slot)
   code.get(CPU).get(CPU).op('f64.load', COMPILED)
   pushRetired(code, () => code.get(CPU).op('i32.load', CPU_BUDGET))
-  code.get(l.page).op('i64.sub').op('f64.convert_i64_s').op('f64.add').op('f64.store', COMPILED)
+  code.get(l.retired).op('i64.sub').op('f64.convert_i64_s').op('f64.add').op('f64.store', COMPILED)
   code.get(CPU).op('i32.load', CPU_CC_KIND).if()
   code.get(CPU).call(support.index('cc_commit')).end()
   code.get(CPU).op('i32.load', CPU_BUDGET).i32(REC_SHIFT).op('i32.shl').set(l.remaining)

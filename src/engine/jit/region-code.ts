@@ -81,6 +81,8 @@ class RegionCode implements BackEnd, Exits {
   readonly #ways: readonly number[]
   /** Blocks that the junction leads to. */
   readonly #jumpedTo: ReadonlySet<number>
+  /** What #meetsWithFlags() said, by block. */
+  readonly #meeting: boolean[] = []
   readonly #pool: LocalPool
   readonly #labels = new Map<number, Label>()
   readonly #exit = new Label('exit')
@@ -309,8 +311,10 @@ class RegionCode implements BackEnd, Exits {
 
   /** Several ways lead to a block, and somebody may look at the flags that they bring. */
   #meetsWithFlags(block: number): boolean {
-    if (this.#isAlone(block) || (this.#ways[block] ?? 0) === 0) return false
-    return block === this.#junction || looksAtFlags(this.#recorded[block]?.statements ?? [])
+    return (this.#meeting[block] ??=
+      !this.#isAlone(block) &&
+      (this.#ways[block] ?? 0) > 0 &&
+      (block === this.#junction || looksAtFlags(this.#recorded[block]?.statements ?? [])))
   }
 
   #labelOf(block: number): Label {
