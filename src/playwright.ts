@@ -58,7 +58,7 @@ interface PageGlobals {
       readonly state: string
       once(event: 'reset'): Promise<unknown>
       readonly console: {
-        readonly mark: number
+        readonly matched: boolean
         send(text: string): void
         waitForText(pattern: string | RegExp, options: { timeoutMs: number; from?: number }): Promise<unknown>
       }
@@ -73,12 +73,6 @@ interface PageGlobals {
 
 const DEFAULT_TIMEOUT_MS = 60_000
 
-/** Pages whose guest has shown a prompt, or what their user waited for instead, since it was started. */
-const prompted = new WeakSet<PageLike>()
-
-/** Where the console's output of the boot at hand begins, of pages whose guest was reset. */
-const bootMarks = new WeakMap<PageLike, number>()
-
 /** Opens the page, boots, and returns when the machine runs. Rejects with the page's own error message if it cannot. */
 export async function openGuest(page: PageLike, options: OpenGuestOptions): Promise<GuestPage> {
   const url = new URL(options.url)
@@ -86,8 +80,6 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
   if (options.cpus !== undefined) url.searchParams.set('cpus', String(options.cpus))
   if (options.memory !== undefined) url.searchParams.set('memory', options.memory)
   await page.goto(url.href)
-  prompted.delete(page)
-  bootMarks.delete(page)
   await page.waitForFunction(
     () => {
       const error = document.getElementById('error')
@@ -106,12 +98,14 @@ export async function openGuest(page: PageLike, options: OpenGuestOptions): Prom
   return guestPage(page)
 }
 
-/** A pattern of undefined is the boot entry's prompt; `from` is where to search from. The wait includes that for a machine. */
+/**
+ * Waits for a machine and a text on its console; a pattern of undefined is the boot entry's prompt. With `first` only if nobody
+ * has waited for a text of this boot with success.
+ */
 async function waitForText(
   page: PageLike,
   pattern: string | RegExp | undefined,
-  timeoutMs: number,
-  from?: number,
+  { timeoutMs, first = false }: { readonly timeoutMs: number; readonly first?: boolean },
 ): Promise<void> {
   const expression = pattern instanceof RegExp ? { source: pattern.source, flags: pattern.flags } : undefined
   const text = typeof pattern === 'string' ? pattern : undefined
@@ -122,17 +116,15 @@ async function waitForText(
   await page.evaluate(
     async (wanted) => {
       const { webkvm } = globalThis as PageGlobals
+      if (wanted.first && webkvm?.machine?.console.matched === true) return
       const match =
         wanted.expression === undefined
           ? (wanted.text ?? webkvm?.prompt ?? '# ')
           : new RegExp(wanted.expression.source, wanted.expression.flags)
-      const { timeoutMs: left, from: mark } = wanted
-      const options = mark === undefined ? { timeoutMs: left } : { timeoutMs: left, from: mark }
-      await webkvm?.machine?.console.waitForText(match, options)
+      await webkvm?.machine?.console.waitForText(match, { timeoutMs: wanted.timeoutMs })
     },
-    { expression, text, from, timeoutMs: Math.max(1, timeoutMs - (Date.now() - started)) },
+    { expression, text, first, timeoutMs: Math.max(1, timeoutMs - (Date.now() - started)) },
   )
-  prompted.add(page)
 }
 
 /** Drives the machine of a page that was started by other means, such as the form for one's own kernel. */
@@ -141,8 +133,7 @@ export function guestPage(page: PageLike): GuestPage {
     command: string,
     timeoutMs = DEFAULT_TIMEOUT_MS,
   ): Promise<{ output: string; status: number }> => {
-    // Somebody else may have waited for the prompt already: all output of this boot counts.
-    if (!prompted.has(page)) await waitForText(page, undefined, timeoutMs, bootMarks.get(page) ?? 0)
+    await waitForText(page, undefined, { timeoutMs, first: true })
     return page.evaluate(
       ([text, timeout]) => {
         const machine = (globalThis as PageGlobals).webkvm?.machine
@@ -154,7 +145,7 @@ export function guestPage(page: PageLike): GuestPage {
   }
   return {
     run,
-    waitForPrompt: (pattern, timeoutMs = DEFAULT_TIMEOUT_MS) => waitForText(page, pattern, timeoutMs),
+    waitForPrompt: (pattern, timeoutMs = DEFAULT_TIMEOUT_MS) => waitForText(page, pattern, { timeoutMs }),
     async check(command, timeoutMs) {
       const { output, status } = await run(command, timeoutMs)
       if (status !== 0) throw new Error(`guest command failed with status ${status}: ${command}\n${output}`)
@@ -165,13 +156,9 @@ export function guestPage(page: PageLike): GuestPage {
     screenText: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.screenText() ?? '', undefined),
     state: () => page.evaluate(() => (globalThis as PageGlobals).webkvm?.machine?.state ?? 'none', undefined),
     async waitForReset() {
-      const mark = await page.evaluate(async () => {
-        const machine = (globalThis as PageGlobals).webkvm?.machine
-        await machine?.once('reset')
-        return machine?.console.mark ?? 0
+      await page.evaluate(async () => {
+        await (globalThis as PageGlobals).webkvm?.machine?.once('reset')
       }, undefined)
-      bootMarks.set(page, mark)
-      prompted.delete(page)
     },
     async waitForState(state, timeoutMs = DEFAULT_TIMEOUT_MS) {
       await page.waitForFunction(

@@ -18,6 +18,17 @@ describe('ConsoleStream', () => {
     await expect(stream.waitForText('# ', { timeoutMs: 20 })).rejects.toThrow(WaitError)
   })
 
+  test('knows whether a wait has found something since the last reset', async () => {
+    const stream = new ConsoleStream('com1')
+    stream.receive(bytes('# '))
+    expect(stream.matched).toBe(false)
+    await stream.waitForText('# ')
+    expect(stream.matched).toBe(true)
+    stream.receive(bytes('Restarting'))
+    stream.skipOutput()
+    expect(stream.matched).toBe(false)
+  })
+
   test('matches across pieces, with groups', async () => {
     const stream = new ConsoleStream('com1')
     const wait = stream.waitForText(/cpus=(\d+)\n/)

@@ -43,6 +43,8 @@ export class ConsoleStream {
   /** Characters dropped from the front of the history. */
   #dropped = 0
   #consumed = 0
+  /** Where the output since the machine's start or reset begins. */
+  #start = 0
   #sink: ((bytes: Uint8Array) => void) | undefined
   #pendingInput: Uint8Array[] = []
 
@@ -53,6 +55,11 @@ export class ConsoleStream {
   /** Position after the last character of output so far, for WaitOptions.from. */
   get mark(): number {
     return this.#dropped + this.#history.length
+  }
+
+  /** A wait has found its text since the machine was started or reset. */
+  get matched(): boolean {
+    return this.#consumed > this.#start
   }
 
   /** Recent output as text, ANSI sequences included. */
@@ -96,6 +103,7 @@ export class ConsoleStream {
   /** Waits that begin from now on see only later output: the machine starts anew. */
   skipOutput(): void {
     this.#consumed = this.mark
+    this.#start = this.mark
   }
 
   /** The last lines of output, for messages. */
