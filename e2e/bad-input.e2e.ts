@@ -2,6 +2,7 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 
+import { guestPage, openGuest } from '#playwright.ts'
 import { launchChromium, openPage } from './chromium.ts'
 import { haltGuest, hammerPortsGuest, tripleFaultGuest } from './tiny-guests.ts'
 
@@ -57,6 +58,14 @@ describe('the page refuses', () => {
     await page.fill('#memory', 'plenty')
     expect(await bootOwn(haltGuest(), 'halt')).toMatch(/memory "plenty" is not understood/)
   })
+})
+
+test('the page refuses to boot something else than its address names', async () => {
+  const url = inject('pageUrl')
+  await expect(openGuest(page, { url, boot: 'nothing' })).rejects.toThrow(
+    /could not boot: boot=nothing: there is no such guest image. The address takes one of default,/,
+  )
+  expect(await guestPage(page).state()).toBe('none')
 })
 
 describe('the page survives', () => {

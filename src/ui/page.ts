@@ -221,9 +221,15 @@ async function main(): Promise<void> {
   if (entries.length === 0)
     showError('No guest image is here: run "npm run setup" on the server, or boot your own kernel.')
   updateButtons()
-  const wanted = entries.findIndex((entry) => entry.id === parameters.get('boot'))
+  const boot = parameters.get('boot')
+  const wanted = entries.findIndex((entry) => entry.id === boot)
   if (wanted >= 0) ui.entries.selectedIndex = wanted
   showEntryMemory()
+  if (boot !== null && wanted < 0 && entries.length > 0) {
+    const ids = entries.map(({ id }) => id).join(', ')
+    showError(`boot=${boot}: there is no such guest image. The address takes one of ${ids}.`)
+    return
+  }
   if (entries.length > 0 && parameters.get('autostart') !== '0') ui.start.click()
 }
 
